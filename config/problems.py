@@ -1,0 +1,1 @@
+def handle(exc, context): return None

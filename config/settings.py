@@ -1,0 +1,155 @@
+"""The one settings file. Everything that differs by place comes from the environment; see contract, section 2."""
+
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from config import env, phones
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DOOR = phones.read()
+DATA_DIR = DOOR.data_dir
+
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.number("PORT", 8000, least=1, most=65535)
+WORKERS = env.number("WORKERS", 2, least=1, most=256)
+PUBLIC_URL = DOOR.public_url
+DEMO = env.flag("DEMO", default=True)
+
+SECRET_KEY = DOOR.secret_key
+CODE_KEYS = env.text("CODE_KEYS").split(",") if env.text("CODE_KEYS") else [
+    env.secret("CODE_KEYS", DATA_DIR / "secrets" / "code_keys", make=secrets.token_urlsafe(32))
+]
+DEBUG = False
+
+_LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+_PUBLIC_HOST = urlsplit(PUBLIC_URL).netloc.rsplit(":", 1)[0] if urlsplit(PUBLIC_URL).port else urlsplit(PUBLIC_URL).netloc
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", [*_LOCAL_NAMES, _PUBLIC_HOST])
+# Where a profile's target must not point: this service itself, as (host, port).
+OWN_ADDRESSES = frozenset(
+    (host.strip("[]").lower(), port)
+    for host in (*_LOCAL_NAMES, HOST, _PUBLIC_HOST, *(name.lstrip(".") for name in ALLOWED_HOSTS))
+    for port in {PORT, urlsplit(PUBLIC_URL).port or {"http": 80, "https": 443}[urlsplit(PUBLIC_URL).scheme]}
+)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "accounts",
+    "onboarding",
+    "redirect",
+]
+
+MIDDLEWARE = [
+    "config.requests.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": env.database("DATABASE_URL", DATA_DIR / "registry.sqlite3")}
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+SECURE_HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_HTTPS else 0
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.problems.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Phone onboarding",
+    "DESCRIPTION": "Register phones, say where they are redirected, and follow each one until it has its profile.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+_BROKER = DATA_DIR / "broker"
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://")
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
+    {
+        "data_folder_in": str(_BROKER / "queue"),
+        "data_folder_out": str(_BROKER / "queue"),
+        "control_folder": str(_BROKER / "control"),
+        "store_processed": False,
+        "polling_interval": 0.2,
+    }
+    if CELERY_BROKER_URL.startswith("filesystem:")
+    # RabbitMQ: without confirms a publish that returned may be lost. Redis ignores it.
+    else {"confirm_publish": True, "max_retries": 1}
+)
+
+# History and sightings older than this are pruned by the daily job.
+HISTORY_KEPT_DAYS = env.number("HISTORY_KEPT_DAYS", 730, least=1, most=36500)
+SIGHTINGS_KEPT_DAYS = env.number("SIGHTINGS_KEPT_DAYS", 90, least=1, most=3650)
+JOURNAL_KEPT_HOURS = env.number("JOURNAL_KEPT_HOURS", 24, least=1, most=8760)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}

@@ -1,0 +1,126 @@
+"""Many rows at once, in the way that each database does fastest: the state of devices, and the history.
+
+PostgreSQL gets arrays and COPY, SQLite gets JSON and `executemany`; the meaning is the same. Only `customization` uses it.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+from django.db import connection
+
+
+class DeviceWrite(NamedTuple):
+    """The guarded write of one device's standing: applies only to the revision and state that were seen."""
+
+    id: int
+    seen_revision: int
+    seen_state: str
+    state: str
+    state_since: datetime
+    last_seen: datetime | None
+    evidence_at: datetime | None
+    evidence_machine: str
+    evidence_sequence: int
+    resets: int
+    resets_since: datetime | None
+    changed_at: datetime
+
+
+class ChangeRow(NamedTuple):
+    """One history row; `evidence` is JSON already."""
+
+    device_id: int
+    organization_id: int
+    mac: str
+    at: datetime
+    recorded_at: datetime
+    event: str
+    before: str
+    after: str
+    inferred: bool
+    refused: str
+    source: str
+    evidence: str
+
+
+_WRITE_TYPES = {
+    "id": "bigint",
+    "seen_revision": "bigint",
+    "seen_state": "text",
+    "state": "text",
+    "state_since": "timestamptz",
+    "last_seen": "timestamptz",
+    "evidence_at": "timestamptz",
+    "evidence_machine": "text",
+    "evidence_sequence": "bigint",
+    "resets": "int",
+    "resets_since": "timestamptz",
+    "changed_at": "timestamptz",
+}
+_GUARDS = ("id", "seen_revision", "seen_state")
+
+# A changed state ends the stall; every write takes the next revision.
+_UPDATE = f"""
+    UPDATE onboarding_device AS device SET
+        {", ".join(f"{name} = new.{name}" for name in _WRITE_TYPES if name not in _GUARDS)},
+        revision = device.revision + 1,
+        stalled_at = CASE WHEN device.state = new.state THEN device.stalled_at END
+    FROM %s
+    WHERE device.id = new.id AND device.revision = new.seen_revision AND device.state = new.seen_state
+    RETURNING device.id
+"""
+_ARRAYS = ", ".join(f"%s::{kind}[]" for kind in _WRITE_TYPES.values())
+_UPDATE_POSTGRESQL = _UPDATE % f"unnest({_ARRAYS}) AS new({', '.join(_WRITE_TYPES)})"
+_FIELDS = ", ".join(f"value ->> {position} AS {name}" for position, name in enumerate(_WRITE_TYPES))
+_UPDATE_SQLITE = _UPDATE % f"(SELECT {_FIELDS} FROM json_each(%s)) AS new"
+
+_CHANGE_COLUMNS = ", ".join(ChangeRow._fields)
+_COPY_CHANGES = f"COPY onboarding_statechange ({_CHANGE_COLUMNS}) FROM STDIN"
+_INSERT_CHANGES = (
+    f"INSERT INTO onboarding_statechange ({_CHANGE_COLUMNS}) "  # noqa: S608  (names of our own columns)
+    f"VALUES ({', '.join(['%s'] * len(ChangeRow._fields))})"
+)
+
+
+def json_text(value: Mapping[str, object]) -> str:
+    """Evidence as the history keeps it."""
+    return orjson.dumps(value).decode()
+
+
+def write_devices(writes: Sequence[DeviceWrite]) -> set[int]:
+    """Write the standings whose guards hold; gives the ids of the devices that were written."""
+    if not writes:
+        return set()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_UPDATE_POSTGRESQL, [list(column) for column in zip(*writes, strict=True)])
+        else:
+            adapt = connection.ops.adapt_datetimefield_value
+            rows = [[adapt(v) if isinstance(v, datetime) else v for v in write] for write in writes]
+            cursor.execute(_UPDATE_SQLITE, [orjson.dumps(rows).decode()])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def insert_changes(rows: Sequence[ChangeRow]) -> None:
+    """Append history rows, in order."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Texts hold no tab, newline or backslash but inside `evidence`, where JSON escapes the first two.
+            lines = (
+                f"{row.device_id}\t{row.organization_id}\t{row.mac}\t{row.at.isoformat()}\t{row.recorded_at.isoformat()}\t"
+                f"{row.event}\t{row.before}\t{row.after}\t{'t' if row.inferred else 'f'}\t{row.refused}\t{row.source}\t"
+                + row.evidence.replace("\\", "\\\\")
+                + "\n"
+                for row in rows
+            )
+            cursor.cursor.copy_expert(_COPY_CHANGES, io.StringIO("".join(lines)))
+        else:
+            adapt = connection.ops.adapt_datetimefield_value
+            cursor.executemany(
+                _INSERT_CHANGES, [[adapt(v) if isinstance(v, datetime) else v for v in row] for row in rows]
+            )

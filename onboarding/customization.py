@@ -1,0 +1,307 @@
+"""The only writer of a device's customization state.
+
+Each write is one guarded update (of the revision and state that were seen) with its history rows in the same
+transaction. What the guard refuses lost a race: the evidence is judged again on what the winner left.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from onboarding import bulkwrites, sightings
+from onboarding.bulkwrites import ChangeRow, DeviceWrite
+from onboarding.models import Device, RedirectProfile, UnsettledObservation
+from onboarding.observations import LATE, RELEASED, Clock, Observation, Observed, Standing, observe
+from onboarding.states import CustomizationState, Event
+
+# Rounds against other writers of the same devices before the transaction is given up and its job tries again.
+_ROUNDS = 10
+
+# How long a phone without a profile may stay Custom Pending before it counts as stalled.
+STALLED_AFTER_MINUTES = 30
+
+DOOR = "door"
+
+
+class StateContended(Exception):
+    """Other writers kept winning; nothing was written, try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An observation of the phone with this MAC.
+
+    `device_id` and `organization_id` tell whose phone it was when the door saw it; None when the door did not know it,
+    or did not look.
+    """
+
+    mac: str
+    observation: Observation
+    device_id: int | None = None
+    organization_id: int | None = None
+
+
+@dataclass(slots=True)
+class _Known:
+    """A device as it was read, and what becomes of it."""
+
+    id: int
+    organization_id: int
+    claimed_at: datetime
+    believes_hearsay: bool
+    revision: int
+    seen: Standing
+    standing: Standing
+    rows: list[ChangeRow] = field(default_factory=list)
+    unsettled: list[Observation] = field(default_factory=list)
+
+
+_COLUMNS = (
+    "mac",
+    "id",
+    "organization_id",
+    "claimed_at",
+    "profile__unproven_evidence",
+    "revision",
+    "state",
+    "state_since",
+    "last_seen",
+    "evidence_at",
+    "evidence_machine",
+    "evidence_sequence",
+    "resets",
+    "resets_since",
+)
+_STATES = {state.value: state for state in CustomizationState}
+
+
+def record(evidence: Evidence, *, at: datetime) -> None:
+    """Apply one piece of evidence at once, in a transaction of its own."""
+    record_all([evidence], at=at)
+
+
+@transaction.atomic
+def record_all(evidence: Sequence[Evidence], *, at: datetime) -> None:
+    """Apply evidence in the given order: states, history, sightings of unknown phones, and what has yet to settle.
+
+    Costs a read, a guarded write and an insert for the whole sequence. Raises StateContended.
+    """
+    waiting: dict[str, list[Evidence]] = defaultdict(list)
+    for item in evidence:
+        waiting[item.mac].append(item)
+    for _ in range(_ROUNDS):
+        waiting = _record_round(waiting, at=at)
+        if not waiting:
+            return
+    raise StateContended
+
+
+def _record_round(waiting: dict[str, list[Evidence]], *, at: datetime) -> dict[str, list[Evidence]]:
+    """Judge and write once; gives the evidence of the devices whose guard refused."""
+    devices = _read(waiting)
+    strangers: list[Evidence] = []
+    former: list[ChangeRow] = []
+    for mac, items in waiting.items():
+        known = devices.get(mac)
+        for item in items:
+            if item.device_id is not None and (known is None or known.id != item.device_id):
+                former.append(_former_row(item, at=at))
+            elif known is None:
+                strangers.append(item)
+            else:
+                _judge(known, mac, item.observation, at=at)
+    touched = [known for known in devices.values() if known.rows or known.standing != known.seen]
+    won = bulkwrites.write_devices([_write(known, at=at) for known in touched])
+    lost = {mac for mac, known in devices.items() if (known.rows or known.standing != known.seen) and known.id not in won}
+    rows = list(former)
+    unsettled: list[tuple[int, Observation]] = []
+    for mac, known in devices.items():
+        if mac not in lost:
+            rows += known.rows
+            unsettled += [(known.id, observation) for observation in known.unsettled]
+    bulkwrites.insert_changes(rows)
+    _keep_unsettled(unsettled)
+    sightings.record_all([(item.mac, item.observation) for item in strangers])
+    return {
+        # What belongs to a former life was written above and is not to be written again.
+        mac: [item for item in waiting[mac] if item.device_id in (None, devices[mac].id)]
+        for mac in lost
+    }
+
+
+def _read(macs: Iterable[str]) -> dict[str, _Known]:
+    known = {}
+    for row in Device.objects.filter(mac__in=list(macs)).values_list(*_COLUMNS):
+        clock = Clock(row[9], row[10], row[11]) if row[9] is not None else None
+        standing = Standing(_STATES[row[6]], row[7], clock, row[8], row[12], row[13])
+        known[row[0]] = _Known(row[1], row[2], row[3], row[4] == "apply", row[5], standing, standing)
+    return known
+
+
+def _judge(known: _Known, mac: str, observation: Observation, *, at: datetime) -> None:
+    if observation.source != DOOR and observation.clock.at < known.claimed_at:
+        # Said of the phone's life with a former owner. (What the door saw before the claim is how this life begins.)
+        known.rows.append(_row(known, mac, observation, known.standing.state, known.standing.state, LATE, at=at))
+        return
+    observed: Observed = observe(known.standing, observation, at=at, believes_hearsay=known.believes_hearsay)
+    if observed.unsettled:
+        known.unsettled.append(observation)
+        return
+    known.standing = observed.standing
+    evidence = bulkwrites.json_text(observation.evidence)
+    clock_at, source = observation.clock.at, observation.source
+    for record in observed.records:
+        known.rows.append(
+            ChangeRow(
+                known.id,
+                known.organization_id,
+                mac,
+                clock_at,
+                at,
+                record.event,
+                record.before,
+                record.after,
+                record.inferred,
+                record.refused,
+                source,
+                "{}" if record.inferred else evidence,
+            )
+        )
+
+
+def _row(
+    known: _Known,
+    mac: str,
+    observation: Observation,
+    before: CustomizationState,
+    after: CustomizationState,
+    refused: str,
+    *,
+    at: datetime,
+) -> ChangeRow:
+    evidence = bulkwrites.json_text(observation.evidence)
+    return ChangeRow(
+        known.id,
+        known.organization_id,
+        mac,
+        observation.clock.at,
+        at,
+        observation.event,
+        before,
+        after,
+        False,
+        refused,
+        observation.source,
+        evidence,
+    )
+
+
+def _former_row(item: Evidence, *, at: datetime) -> ChangeRow:
+    observation = item.observation
+    return ChangeRow(
+        item.device_id or 0,
+        item.organization_id or 0,
+        item.mac,
+        observation.clock.at,
+        at,
+        observation.event,
+        "",
+        "",
+        False,
+        RELEASED,
+        observation.source,
+        bulkwrites.json_text(observation.evidence),
+    )
+
+
+def _write(known: _Known, *, at: datetime) -> DeviceWrite:
+    standing, seen = known.standing, known.seen
+    clock = standing.evidence
+    return DeviceWrite(
+        known.id,
+        known.revision,
+        seen.state.value,
+        standing.state.value,
+        standing.since,
+        standing.last_seen,
+        clock.at if clock else None,
+        clock.machine if clock else "",
+        clock.sequence if clock else 0,
+        standing.resets,
+        standing.resets_since,
+        at,
+    )
+
+
+def _keep_unsettled(unsettled: list[tuple[int, Observation]]) -> None:
+    UnsettledObservation.objects.bulk_create(
+        [
+            UnsettledObservation(
+                device_id=device_id,
+                event=observation.event.value,
+                at=observation.clock.at,
+                machine=observation.clock.machine,
+                sequence=observation.clock.sequence,
+                source=observation.source,
+                hearsay=observation.hearsay,
+                evidence=dict(observation.evidence),
+            )
+            for device_id, observation in unsettled
+        ]
+    )
+
+
+@transaction.atomic
+def settle(*, at: datetime, limit: int = 1000) -> int:
+    """Try unsettled evidence again, oldest first; gives how many rows were tried.
+
+    What is still illegal and young waits on, in a new row of the same content; what is older than the settling time is
+    written to the history as refused.
+    """
+    waiting = list(UnsettledObservation.objects.select_related("device").order_by("at", "id")[:limit])
+    deleted, _ = UnsettledObservation.objects.filter(pk__in=[row.pk for row in waiting]).delete()
+    if deleted != len(waiting):
+        # Another worker settles the same rows: it has them.
+        transaction.set_rollback(True)
+        return 0
+    record_all(
+        [
+            Evidence(
+                row.device.mac,
+                Observation(
+                    Event(row.event), Clock(row.at, row.machine, row.sequence), row.source, row.evidence, row.hearsay
+                ),
+                row.device_id,
+                row.device.organization_id,
+            )
+            for row in waiting
+        ],
+        at=at,
+    )
+    return len(waiting)
+
+
+def flag_stalled(*, at: datetime, limit: int = 5000) -> int:
+    """Mark phones that are Custom Pending for longer than their profile allows; gives how many were marked.
+
+    A phone with a target of its own and no profile is measured by STALLED_AFTER_MINUTES. The mark goes with the next
+    change of state.
+    """
+    allowances = set(RedirectProfile.objects.values_list("stalled_after_minutes", flat=True).distinct())
+    marked = 0
+    for minutes, own_target in [*((minutes, False) for minutes in allowances), (STALLED_AFTER_MINUTES, True)]:
+        whose = {"profile": None} if own_target else {"profile__stalled_after_minutes": minutes}
+        due = Device.objects.filter(
+            state=CustomizationState.CUSTOM_PENDING.value,
+            stalled_at=None,
+            state_since__lte=at - timedelta(minutes=minutes),
+            **whose,
+        )
+        still_due = {"state": CustomizationState.CUSTOM_PENDING.value, "stalled_at": None}
+        marked += Device.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit]), **still_due).update(
+            stalled_at=at, changed_at=at
+        )
+    return marked

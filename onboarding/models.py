@@ -1,0 +1,199 @@
+"""The registry's tables: redirect profiles, devices, their history, and sightings of phones that nobody registered."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length, Upper
+from django.db.models.lookups import Exact
+
+from accounts.models import Organization
+from accounts.tenancy import TenantQuerySet
+
+
+def _one_of(column: str, values: list[str]) -> Q:
+    return Q(**{f"{column}__in": values})
+
+
+STATES = ["open", "pending", "custom_pending", "acquired", "unavailable", "aborted"]
+
+
+class RedirectProfile(models.Model):
+    """Where an organization's phones are sent, and how they confirm it."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="profiles")
+    name = models.CharField(max_length=80)
+    targets = models.JSONField(help_text="Profile rules in order; phones get the first.")
+    parameters = models.JSONField(default=dict, blank=True, help_text="Further flat-profile parameters by name.")
+    confirm = models.CharField(
+        max_length=10,
+        default="callback",
+        choices=[("callback", "Provider's call-back"), ("beacon", "Beacon in Profile_Rule_B"), ("none", "Not at all")],
+        help_text="How the service learns that a phone acquired its profile.",
+    )
+    unproven_evidence = models.CharField(
+        max_length=10,
+        default="record",
+        choices=[("record", "Record only"), ("apply", "Apply to the state")],
+        help_text="What reports without a token may do.",
+    )
+    identity = models.CharField(
+        max_length=10,
+        default="none",
+        choices=[("required", "Required"), ("preferred", "Preferred"), ("none", "Not asked for")],
+        help_text="Whether phones must show a manufacturer certificate.",
+    )
+    match_model = models.BooleanField(default=False, help_text="Refuse phones that say they are another model.")
+    enabled = models.BooleanField(default=True)
+    stalled_after_minutes = models.PositiveIntegerField(
+        default=30, help_text="A phone that stays Custom Pending longer than this is marked stalled."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="profile_name_once"),
+            models.CheckConstraint(
+                condition=_one_of("confirm", ["callback", "beacon", "none"]), name="profile_confirm_known"
+            ),
+            models.CheckConstraint(
+                condition=_one_of("unproven_evidence", ["record", "apply"]), name="profile_unproven_evidence_known"
+            ),
+            models.CheckConstraint(
+                condition=_one_of("identity", ["required", "preferred", "none"]), name="profile_identity_known"
+            ),
+            models.CheckConstraint(condition=Q(stalled_after_minutes__gte=1), name="profile_stalled_after_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Device(models.Model):
+    """One phone in the hands of one organization: a claim begins the row, a release ends it.
+
+    The columns from `state` on are written by `customization` alone.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="devices")
+    mac = models.CharField("MAC", max_length=12, unique=True, help_text="Twelve upper-case hexadecimal digits.")
+    model = models.CharField(max_length=40)
+    serial = models.CharField(max_length=32, blank=True, default="")
+    label = models.CharField(max_length=120, blank=True, default="", help_text="Whose phone it is, or where.")
+    profile = models.ForeignKey(
+        RedirectProfile, on_delete=models.PROTECT, null=True, blank=True, related_name="devices"
+    )
+    target = models.CharField(
+        max_length=1024, blank=True, default="", help_text="A profile rule of its own, instead of the profile's."
+    )
+    valid_from = models.DateTimeField(null=True, blank=True, help_text="The onboarding window opens.")
+    valid_until = models.DateTimeField(null=True, blank=True, help_text="The onboarding window closes.")
+    proven = models.BooleanField(default=True, help_text="Claimed by its owner, not merely typed in on some phone.")
+    claimed_at = models.DateTimeField()
+    changed_at = models.DateTimeField(help_text="Last change of the registration or of the state.")
+
+    state = models.CharField(max_length=14, default="open", choices=[(s, s.replace("_", " ").title()) for s in STATES])
+    state_since = models.DateTimeField()
+    stalled_at = models.DateTimeField(null=True, blank=True)
+    last_seen = models.DateTimeField(null=True, blank=True)
+    evidence_at = models.DateTimeField(null=True, blank=True)
+    evidence_machine = models.CharField(max_length=120, blank=True, default="")
+    evidence_sequence = models.BigIntegerField(default=0)
+    resets = models.PositiveSmallIntegerField(default=0)
+    resets_since = models.DateTimeField(null=True, blank=True)
+    revision = models.BigIntegerField(default=0, help_text="Counts the writes of the state: the guard of each.")
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(mac=Upper("mac")), name="device_mac_upper"),
+            models.CheckConstraint(condition=Exact(Length("mac"), 12), name="device_mac_length"),
+            models.CheckConstraint(condition=_one_of("state", STATES), name="device_state_known"),
+            models.CheckConstraint(
+                condition=Q(valid_from=None) | Q(valid_until=None) | Q(valid_from__lt=F("valid_until")),
+                name="device_window_forward",
+            ),
+        ]
+        indexes = [
+            # The lists of API and admin: one organization's phones, by MAC or by what changed last.
+            models.Index(fields=["organization", "mac"], name="device_by_organization"),
+            models.Index(fields=["organization", "state", "mac"], name="device_by_state"),
+            models.Index(fields=["organization", "changed_at"], name="device_by_change"),
+            models.Index(fields=["organization", "serial"], name="device_by_serial"),
+            models.Index(fields=["state_since"], name="device_may_stall", condition=Q(state="custom_pending")),
+        ]
+
+    def __str__(self) -> str:
+        return self.mac
+
+
+class StateChange(models.Model):
+    """One row of a phone's history, append-only: what was seen, and what it did to the state.
+
+    It outlives its device, so that a release takes nothing from the former owner's record: `device` is no enforced
+    reference, and `organization` and `mac` stand in the row itself.
+    """
+
+    device = models.ForeignKey(Device, on_delete=models.DO_NOTHING, db_constraint=False, related_name="changes")
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    mac = models.CharField("MAC", max_length=12)
+    at = models.DateTimeField(help_text="When it happened.")
+    recorded_at = models.DateTimeField(help_text="When it was written down.")
+    event = models.CharField(max_length=24)
+    before = models.CharField(max_length=14)
+    after = models.CharField(max_length=14)
+    inferred = models.BooleanField(default=False)
+    refused = models.CharField(max_length=16, blank=True, default="", help_text="Why it moved nothing; empty if it did.")
+    source = models.CharField(max_length=16)
+    evidence = models.JSONField(default=dict)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["device", "-id"], name="change_by_device"),
+            models.Index(fields=["organization", "-id"], name="change_by_organization"),
+            models.Index(fields=["recorded_at"], name="change_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mac} {self.event}: {self.before} → {self.after}"
+
+
+class UnsettledObservation(models.Model):
+    """Evidence that is illegal so far and may become legal when what came before it arrives (settling time)."""
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="unsettled")
+    event = models.CharField(max_length=24)
+    at = models.DateTimeField()
+    machine = models.CharField(max_length=120, blank=True, default="")
+    sequence = models.BigIntegerField(default=0)
+    source = models.CharField(max_length=16)
+    hearsay = models.BooleanField(default=False)
+    evidence = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="unsettled_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.event}"
+
+
+class Sighting(models.Model):
+    """A MAC that asked although nobody registered it. Bounded: pruned by age, and by number beyond a limit."""
+
+    mac = models.CharField("MAC", max_length=12, unique=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.PositiveBigIntegerField(default=1)
+    model = models.CharField(max_length=40, blank=True, default="")
+    serial = models.CharField(max_length=32, blank=True, default="")
+    firmware = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["last_at"], name="sighting_by_age")]
+
+    def __str__(self) -> str:
+        return self.mac

@@ -1,0 +1,127 @@
+"""observe(standing, observation, at): what one piece of evidence does to what is known of a phone. Pure.
+
+An observation is, in this order:
+
+    late       older than evidence that was already applied: recorded, moves nothing
+    unproven   hearsay (a report without a token) and the profile only records such: recorded, moves nothing
+    unsettled  illegal now, but young enough that evidence before it may still be on its way: to be tried again
+    illegal    illegal for good: recorded, moves nothing
+    reset_limit  asks for one more inferred factory reset than a MAC may have in a day: recorded, moves nothing
+    applied    makes the step that the table in `states` gives, after an inferred factory reset where it says so
+
+Source: design 4.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from onboarding.states import INFERRED_RESETS_PER_DAY, SETTLING_TIME, CustomizationState, Event, after
+
+LATE, UNPROVEN, ILLEGAL, RESET_LIMIT = "late", "unproven", "illegal", "reset_limit"
+# The device that the evidence belongs to was released meanwhile; only the writer can know that.
+RELEASED = "released"
+
+_RESET_PERIOD = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When evidence arose: wall time, and the position in the one order that its machine gives (empty: none)."""
+
+    at: datetime
+    machine: str = ""
+    sequence: int = 0
+
+    def before(self, other: "Clock") -> bool:
+        """Whether this is older. One machine's own order beats its wall clock, which may be set back."""
+        if self.machine and self.machine == other.machine:
+            return self.sequence < other.sequence
+        return self.at < other.at
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One event as it was seen, by whom (`source`) and with what evidence. `hearsay`: nothing proves the sender."""
+
+    event: Event
+    clock: Clock
+    source: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    hearsay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of one phone's customization."""
+
+    state: CustomizationState
+    since: datetime
+    evidence: Clock | None = None
+    last_seen: datetime | None = None
+    resets: int = 0
+    resets_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row for the history."""
+
+    event: Event
+    before: CustomizationState
+    after: CustomizationState
+    inferred: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The new standing and the rows to write; no rows means unsettled: try again later."""
+
+    standing: Standing
+    records: tuple[Record, ...]
+
+    @property
+    def unsettled(self) -> bool:
+        return not self.records
+
+
+def observe(standing: Standing, observation: Observation, *, at: datetime, believes_hearsay: bool) -> Observed:
+    """Judge `observation` at the time `at`; the cases are in the module's docstring."""
+    seen = standing
+    if standing.last_seen is None or standing.last_seen < observation.clock.at:
+        seen = replace(standing, last_seen=observation.clock.at)
+    if standing.evidence is not None and observation.clock.before(standing.evidence):
+        return _refused(seen, observation, LATE)
+    if observation.hearsay and not believes_hearsay:
+        return _refused(seen, observation, UNPROVEN)
+    step = after(standing.state, observation.event)
+    if step is None:
+        if at - observation.clock.at < SETTLING_TIME:
+            return Observed(standing, ())
+        return _refused(seen, observation, ILLEGAL)
+    records: tuple[Record, ...] = ()
+    state = standing.state
+    if step.after_reset:
+        limited = _count_reset(seen, observation.clock.at)
+        if limited is None:
+            return _refused(seen, observation, RESET_LIMIT)
+        seen = limited
+        records = (Record(Event.FACTORY_RESET, state, CustomizationState.OPEN, inferred=True),)
+        state = CustomizationState.OPEN
+    records += (Record(observation.event, state, step.state),)
+    since = standing.since if step.state == standing.state else observation.clock.at
+    return Observed(replace(seen, state=step.state, since=since, evidence=observation.clock), records)
+
+
+def _refused(seen: Standing, observation: Observation, reason: str) -> Observed:
+    return Observed(seen, (Record(observation.event, seen.state, seen.state, refused=reason),))
+
+
+def _count_reset(standing: Standing, at: datetime) -> Standing | None:
+    """Count one inferred reset into the running day; None when the day's number is used up."""
+    if standing.resets_since is None or at - standing.resets_since >= _RESET_PERIOD:
+        return replace(standing, resets=1, resets_since=at)
+    if standing.resets >= INFERRED_RESETS_PER_DAY:
+        return None
+    return replace(standing, resets=standing.resets + 1)

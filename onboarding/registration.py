@@ -1,0 +1,69 @@
+"""What a door may know: frozen values that the directory holds and the decision reads. No names, no secrets of owners."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from onboarding.identifiers import MacAddress
+
+
+class Confirm(StrEnum):
+    """How the service learns that a phone acquired its profile."""
+
+    CALLBACK = "callback"
+    BEACON = "beacon"
+    NONE = "none"
+
+
+class UnprovenEvidence(StrEnum):
+    """What a report without a token may do: be recorded only, or move the state too."""
+
+    RECORD = "record"
+    APPLY = "apply"
+
+
+class IdentityDemand(StrEnum):
+    """Whether a phone must show a manufacturer's certificate to be redirected."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A redirect profile as the door needs it."""
+
+    id: int
+    organization_id: int
+    enabled: bool
+    targets: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    confirm: str
+    identity: str
+    match_model: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One phone's registration. Times are epoch seconds; empty text means not given."""
+
+    device_id: int
+    organization_id: int
+    organization_suspended: bool
+    model: str
+    serial: str
+    target: str
+    valid_from: float | None
+    valid_until: float | None
+    profile: Profile | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneQuery:
+    """What a phone said of itself when it asked; `certified_mac` is the MAC its certificate proves, if any."""
+
+    mac: MacAddress
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    certified_mac: MacAddress | None = None

@@ -1,0 +1,234 @@
+"""What can be done with a device's registration: claim, change, associate, release. Each records who did it.
+
+Every verb checks everything before it writes anything, writes in one transaction, and leaves a history row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from accounts.actors import Actor
+from accounts.models import Organization
+from onboarding import bulkwrites, targets
+from onboarding.bulkwrites import ChangeRow
+from onboarding.errors import OnboardingError
+from onboarding.identifiers import MacAddress, ModelName, SerialNumber
+from onboarding.models import Device, RedirectProfile, Sighting, UnsettledObservation
+from onboarding.observations import RELEASED
+from onboarding.states import CustomizationState, Event
+from onboarding.targets import Addresses
+
+# Events of the registration, beside those of the phone.
+CLAIMED, CHANGED, DISOWNED = "claimed", "changed", "released"
+
+MAX_LABEL_LENGTH = 120
+
+
+class DeviceTaken(OnboardingError):
+    """Another organization has claimed the device. Which one is told to nobody."""
+
+    code = "device_taken"
+    remedy = "Check the MAC on the phone's label. If it is right, ask the seller to have the former owner release it."
+
+
+class InvalidDevice(OnboardingError):
+    """A field of the registration has a value that it cannot have."""
+
+    code = "invalid_device"
+    remedy = "Correct the field and send it again."
+
+
+class ProfileNotYours(OnboardingError):
+    """The organization has no such profile."""
+
+    code = "unknown_profile"
+    remedy = "Give the id of one of your own profiles."
+
+
+class DeviceGone(OnboardingError):
+    """The device was released, or claimed anew, while this was under way."""
+
+    code = "not_found"
+    remedy = "Look the device up again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFields:
+    """What an owner says about a device. `profile` must be the owner's own."""
+
+    model: ModelName
+    serial: SerialNumber | None = None
+    label: str = ""
+    profile: RedirectProfile | None = None
+    target: str = ""
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+_CHANGEABLE = ("model", "serial", "label", "profile_id", "target", "valid_from", "valid_until")
+
+
+def put(
+    *, actor: Actor, organization: Organization, mac: MacAddress, values: DeviceFields, own: Addresses, at: datetime
+) -> tuple[Device, bool]:
+    """Claim the device, or set all fields of one's own; gives it and whether it was claimed. Idempotent.
+
+    Raises DeviceTaken, InvalidDevice, ProfileNotYours, and what `targets` raises.
+    """
+    columns = _columns(organization, values, own=own)
+    present = Device.objects.filter(mac=str(mac)).first()
+    if present is None:
+        claimed = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+        if claimed is not None:
+            return claimed, True
+        # Somebody claimed it at the same moment: perhaps this organization itself, by a repeated request.
+        present = Device.objects.filter(mac=str(mac)).first()
+    if present is None or present.organization_id != organization.pk:
+        raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
+    return _change(actor=actor, device=present, columns=columns, at=at), False
+
+
+def claim(
+    *, actor: Actor, organization: Organization, mac: MacAddress, values: DeviceFields, own: Addresses, at: datetime
+) -> Device:
+    """Claim a device that nobody has; one's own is refused too. Raises as `put` does."""
+    columns = _columns(organization, values, own=own)
+    device = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+    if device is None:
+        if Device.objects.filter(mac=str(mac), organization=organization).exists():
+            raise InvalidDevice(f"{mac} is registered already; change it instead.", field="mac")
+        raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
+    return device
+
+
+def change(*, actor: Actor, device: Device, values: DeviceFields, own: Addresses, at: datetime) -> Device:
+    """Set all fields of a device. Raises DeviceGone, InvalidDevice, ProfileNotYours, and what `targets` raises."""
+    return _change(actor=actor, device=device, columns=_columns(device.organization, values, own=own), at=at)
+
+
+def associate(*, actor: Actor, device: Device, profile: RedirectProfile | None, at: datetime) -> Device:
+    """Give a device another profile, or none. Raises DeviceGone, ProfileNotYours."""
+    _check_profile(device.organization, profile)
+    return _change(actor=actor, device=device, columns={"profile_id": profile.pk if profile else None}, at=at)
+
+
+@transaction.atomic
+def release(*, actor: Actor, device: Device, at: datetime) -> None:
+    """End the device's life with its owner; anybody may claim it then. Raises DeviceGone."""
+    # Locked, so that no evidence is applied between the last history row and the end.
+    held = Device.objects.select_for_update().filter(pk=device.pk, organization=device.organization).first()
+    if held is None:
+        raise DeviceGone(f"{device.mac} is not registered any more.")
+    rows = [
+        ChangeRow(
+            held.pk, held.organization_id, held.mac, waiting.at, at, waiting.event, held.state, held.state,
+            False, RELEASED, waiting.source, bulkwrites.json_text(waiting.evidence),
+        )
+        for waiting in UnsettledObservation.objects.filter(device=held).order_by("at", "id")
+    ]  # fmt: skip
+    bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, {}, at=at)])
+    held.delete()
+
+
+def _columns(organization: Organization, values: DeviceFields, *, own: Addresses) -> dict[str, object]:
+    """Check the fields and give them as columns."""
+    _check_profile(organization, values.profile)
+    label = values.label.strip()
+    if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
+        raise InvalidDevice(f"A label has at most {MAX_LABEL_LENGTH} printable characters.", field="label")
+    if values.valid_from is not None and values.valid_until is not None and values.valid_from >= values.valid_until:
+        raise InvalidDevice("The window must open before it closes.", field="valid_until")
+    return {
+        "model": str(values.model),
+        "serial": str(values.serial or ""),
+        "label": label,
+        "profile_id": values.profile.pk if values.profile else None,
+        "target": targets.parse(values.target, own=own).text if values.target else "",
+        "valid_from": values.valid_from,
+        "valid_until": values.valid_until,
+    }
+
+
+def _check_profile(organization: Organization, profile: RedirectProfile | None) -> None:
+    if profile is not None and profile.organization_id != organization.pk:
+        raise ProfileNotYours("There is no such profile.", field="profile")
+
+
+def _claim(
+    *, actor: Actor, organization: Organization, mac: MacAddress, columns: Mapping[str, object], at: datetime
+) -> Device | None:
+    """Insert the device, its life beginning with what was seen of it before; None where the MAC is taken."""
+    try:
+        with transaction.atomic():
+            sighting = Sighting.objects.select_for_update().filter(mac=str(mac)).first()
+            seen = {"last_seen": sighting.last_at, "state": "unavailable", "state_since": sighting.last_at} if sighting else {}
+            device = Device.objects.create(
+                organization=organization,
+                mac=str(mac),
+                claimed_at=at,
+                changed_at=at,
+                **({"state": "open", "state_since": at} | seen | columns),
+            )
+            rows = [_sighting_row(device, sighting, at=at)] if sighting else []
+            bulkwrites.insert_changes([*rows, _own_row(device, CLAIMED, actor, _printed(columns), at=at)])
+            if sighting:
+                sighting.delete()
+            return device
+    except IntegrityError:
+        if Device.objects.filter(mac=str(mac)).exists():
+            return None
+        raise
+
+
+@transaction.atomic
+def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
+    # Locked: the history tells before and after, which must be of one moment.
+    present = Device.objects.select_for_update().filter(pk=device.pk, organization_id=device.organization_id).first()
+    if present is None:
+        raise DeviceGone(f"{device.mac} is not registered any more.")
+    changes = {name: value for name, value in columns.items() if getattr(present, name) != value}
+    if not changes:
+        return present
+    before = {name: getattr(present, name) for name in changes}
+    Device.objects.filter(pk=present.pk).update(**changes, changed_at=at)
+    details = {"before": _printed(before), "after": _printed(changes)}
+    bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
+    for name, value in changes.items():
+        setattr(present, name, value)
+    present.changed_at = at
+    return present
+
+
+def _printed(columns: Mapping[str, object]) -> dict[str, object]:
+    """Columns as the history shows them: set ones only, times as text."""
+    return {
+        name.removesuffix("_id"): value.isoformat() if isinstance(value, datetime) else value
+        for name, value in columns.items()
+        if value not in ("", None)
+    }
+
+
+def _own_row(device: Device, event: str, actor: Actor, details: Mapping[str, object], *, at: datetime) -> ChangeRow:
+    evidence = bulkwrites.json_text({"by": actor.name, **details})
+    return ChangeRow(
+        device.pk, device.organization_id, device.mac, at, at, event, device.state, device.state,
+        False, "", actor.source, evidence,
+    )  # fmt: skip
+
+
+def _sighting_row(device: Device, sighting: Sighting, *, at: datetime) -> ChangeRow:
+    evidence = {
+        "first": sighting.first_at.isoformat(),
+        "last": sighting.last_at.isoformat(),
+        "count": sighting.count,
+        "model": sighting.model,
+        "serial": sighting.serial,
+        "firmware": sighting.firmware,
+    }
+    return ChangeRow(
+        device.pk, device.organization_id, device.mac, sighting.last_at, at, Event.NOT_FOUND.value,
+        CustomizationState.OPEN.value, CustomizationState.UNAVAILABLE.value,
+        False, "", "sighting", bulkwrites.json_text(evidence),
+    )  # fmt: skip
