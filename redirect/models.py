@@ -40,7 +40,7 @@ class RegistryChange(models.Model):
 class Journal(models.Model):
     """One journal file of one machine: how far it was received, and how far it was applied (both in bytes)."""
 
-    machine = models.CharField(max_length=64)
+    machine = models.CharField(max_length=80, help_text="MACHINE/BOOT: where its lines stand in one order.")
     name = models.CharField(max_length=160)
     received = models.BigIntegerField(default=0)
     applied = models.BigIntegerField(default=0)

@@ -1,0 +1,38 @@
+"""Celery: rings bells, carries no data. Beat's periods are the longest delay when every message is lost."""
+
+import os
+
+from celery import Celery
+from celery.schedules import schedule
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("onboarding")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    # A job that waited longer than its period was rung again meanwhile.
+    beat_schedule={
+        "apply observations": {
+            "task": "redirect.tasks.apply_observations",
+            "schedule": schedule(2.0),
+            "options": {"expires": 2.0},
+        },
+        "flag stalled": {
+            "task": "onboarding.tasks.flag_stalled",
+            "schedule": schedule(30.0),
+            "options": {"expires": 30.0},
+        },
+        "prune": {"task": "onboarding.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
+        "prune the feed": {
+            "task": "redirect.tasks.prune_feed",
+            "schedule": schedule(3600.0),
+            "options": {"expires": 3600.0},
+        },
+    },
+)
+app.autodiscover_tasks()

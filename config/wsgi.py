@@ -1,0 +1,39 @@
+"""The WSGI application: the door in front, Django behind it, and Django kept from taking every thread."""
+
+import os
+import threading
+from collections.abc import Iterable
+
+from django.core.wsgi import get_wsgi_application
+
+from config import door, phones
+from redirect.door import Application, Environ, StartResponse
+
+# Threads of a worker process (serve starts granian with them), and how many of them Django may take at once.
+THREADS = 8
+DJANGO_THREADS = 6
+
+
+def capped(behind: Application, most: int) -> Application:
+    """`behind`, for at most so many requests at once; 503 beyond, so that slow pages never hold up phones."""
+    places = threading.BoundedSemaphore(most)
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if not places.acquire(blocking=False):
+            start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
+            return [b""]
+        try:
+            response = behind(environ, start_response)
+            try:
+                return [b"".join(response)]
+            finally:
+                if hasattr(response, "close"):
+                    response.close()
+        finally:
+            places.release()
+
+    return application
+
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = door.build(phones.read(), behind=capped(get_wsgi_application(), DJANGO_THREADS))

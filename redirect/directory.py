@@ -1,0 +1,290 @@
+"""The directory: the registry's answers, in one LMDB environment a machine. Many processes read it, the relay writes it.
+
+    d + MAC (6 octets)       device: [id, organization, profile or 0, model, serial, target, from, until]
+    p + id (8 octets)        profile: [organization, enabled, targets, parameters, confirm, identity, match_model]
+    o + id (8 octets)        a suspended organization (others have no entry)
+    m + name                 what the writer must know: format, cursor
+
+Values are JSON arrays; times are epoch seconds or null. The environment in use is the one that the symbolic link
+`current` names, so that a rebuilt one can be switched to in one step while readers go on reading the old.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import lmdb
+import orjson
+
+from onboarding.registration import Profile, Registration
+
+# Sparse: nothing is allocated before it is used. Large, so that it never has to grow under readers.
+MAP_OCTETS = 64 * 1024**3
+_MAX_READERS = 1024
+_FORMAT = b"1"
+_FORMAT_KEY = b"mformat"
+_CURSOR_KEY = b"mcursor"
+
+# How often a reader looks whether the environment was switched or damaged.
+_LOOK_SECONDS = 0.1
+
+Item = tuple[bytes, bytes]
+
+
+class DirectoryUnusable(Exception):
+    """There is no directory, or it is damaged or of another format."""
+
+
+def device_key(mac: bytes) -> bytes:
+    return b"d" + mac
+
+
+def profile_key(id: int) -> bytes:
+    return b"p" + id.to_bytes(8, "big")
+
+
+def organization_key(id: int) -> bytes:
+    return b"o" + id.to_bytes(8, "big")
+
+
+# Stand in for what an unknown device lacks, so that it costs the same work as any other refusal.
+_DECOY_DEVICE = orjson.dumps([0, 0, 0, "CP-8841-3PCC", "FCH00000000", "", None, None])
+_DECOY_PROFILE = orjson.dumps([0, False, ["https://example.net/$MA.xml"], [], "callback", "none", False])
+
+
+# Bounded; a door meets as many as there are profiles in use. Keyed by content, so it can never be stale.
+@lru_cache(maxsize=4096)
+def _profile(id: int, raw: bytes) -> Profile:
+    organization_id, enabled, targets, parameters, confirm, identity, match_model = orjson.loads(raw)
+    pairs = tuple((name, value) for name, value in parameters)
+    return Profile(id, organization_id, enabled, tuple(targets), pairs, confirm, identity, match_model)
+
+
+def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
+    """Open an environment and check that all of it is there: reading beyond a truncated file kills the process."""
+    data = path / "data.mdb"
+    try:
+        environment = lmdb.open(
+            str(path),
+            map_size=MAP_OCTETS,
+            readonly=readonly,
+            create=not readonly,
+            readahead=False,
+            max_readers=_MAX_READERS,
+            max_spare_txns=64,
+        )
+    except (lmdb.Error, OSError) as error:
+        raise DirectoryUnusable(f"The directory cannot be opened: {error}") from error
+    if data.stat().st_size < _used_octets(environment):
+        raise DirectoryUnusable("The directory is truncated.")
+    return environment
+
+
+def _used_octets(environment: lmdb.Environment) -> int:
+    """How long the file must be for the pages in use. A new environment has two pages that may not be written yet."""
+    last_page: int = environment.info()["last_pgno"]
+    return (last_page + 1) * int(environment.stat()["psize"]) if last_page > 1 else 0
+
+
+class Directory:
+    """The reading side, for one process and all its threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "current" / "data.mdb"
+        self._environment: lmdb.Environment | None = None
+        self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
+        self._opening = Lock()
+        self._problem = "There is no directory yet: the relay has not built it."
+
+    def find(self, mac: bytes) -> tuple[Registration, bool]:
+        """The registration of a phone (six octets), and whether it is known. Raises DirectoryUnusable.
+
+        An unknown device gets a stand-in that is refused, found by the same steps: what is done with it takes as long as
+        for any refused device, so that time tells nobody which phones exist.
+        """
+        environment = self._usable()
+        try:
+            with environment.begin() as transaction:
+                raw = transaction.get(b"d" + mac)
+                fields = orjson.loads(raw or _DECOY_DEVICE)
+                profile_id = fields[2]
+                profile_raw = transaction.get(b"p" + profile_id.to_bytes(8, "big"))
+                suspended = transaction.get(b"o" + fields[1].to_bytes(8, "big")) is not None
+        except (lmdb.Error, orjson.JSONDecodeError) as error:
+            self._forget()
+            raise DirectoryUnusable(f"The directory cannot be read: {error}") from error
+        profile = _profile(profile_id, profile_raw or _DECOY_PROFILE)
+        registration = Registration(
+            fields[0],
+            fields[1],
+            suspended,
+            fields[3],
+            fields[4],
+            fields[5],
+            fields[6],
+            fields[7],
+            profile if profile_id else None,
+        )
+        return registration, raw is not None
+
+    def check(self) -> None:
+        """Whether phones can be answered now. Raises DirectoryUnusable."""
+        self._look_at = 0.0
+        self._usable()
+
+    def _usable(self) -> lmdb.Environment:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look(now)
+        if self._environment is None:
+            raise DirectoryUnusable(self._problem)
+        return self._environment
+
+    def _look(self, now: float) -> None:
+        """Follow a switch of the environment, and let go of a damaged one."""
+        with self._opening:
+            if now < self._look_at:
+                return
+            try:
+                status = self._data.stat()
+            except OSError:
+                self._forget("There is no directory yet: the relay has not built it.")
+                self._look_at = now + _LOOK_SECONDS
+                return
+            environment = self._environment
+            if environment is not None and (status.st_dev, status.st_ino) == self._identity:
+                if status.st_size < _used_octets(environment):
+                    self._forget("The directory is truncated.")
+            else:
+                self._reopen((status.st_dev, status.st_ino))
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def _reopen(self, identity: tuple[int, int]) -> None:
+        # The old environment closes itself when the last thread that reads it lets go of it.
+        try:
+            environment = _open(self._data.parent.resolve(), readonly=True)
+            with environment.begin() as transaction:
+                if transaction.get(_FORMAT_KEY) != _FORMAT:
+                    raise DirectoryUnusable("The directory is of another version.")
+        except (DirectoryUnusable, lmdb.Error, OSError) as error:
+            self._forget(str(error))
+        else:
+            self._environment, self._identity = environment, identity
+
+    def _forget(self, problem: str = "The directory is damaged.") -> None:
+        self._environment, self._identity, self._problem = None, None, problem
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+
+
+class DirectoryWriter:
+    """The writing side. At most one process may hold it: the relay, behind its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._environment: lmdb.Environment | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    def cursor(self) -> dict[str, object] | None:
+        """How far the registry was followed; None when the directory is missing, damaged or of another format."""
+        try:
+            environment = self._current()
+            environment.reader_check()
+            with environment.begin() as transaction:
+                raw = transaction.get(_CURSOR_KEY)
+                if transaction.get(_FORMAT_KEY) != _FORMAT or raw is None:
+                    return None
+                cursor: dict[str, object] = orjson.loads(raw)
+                return cursor
+        except (DirectoryUnusable, lmdb.Error, OSError, orjson.JSONDecodeError):
+            self.close()
+            return None
+
+    def apply(self, puts: Iterable[Item], deletes: Iterable[bytes], cursor: dict[str, object] | None) -> None:
+        """Write entries and, if given, how far they go, in one transaction. Raises lmdb.Error, DirectoryUnusable."""
+        with self._current().begin(write=True) as transaction:
+            for key, value in puts:
+                transaction.put(key, value)
+            for key in deletes:
+                transaction.delete(key)
+            if cursor is not None:
+                transaction.put(_CURSOR_KEY, orjson.dumps(cursor))
+
+    def rebuild(self, items: Iterable[Item], cursor: dict[str, object]) -> int:
+        """Make a new environment of `items` (in order of their keys) and switch to it; gives the number of entries.
+
+        Readers go on with the old one until the switch, and through it.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"env-{time.time_ns()}"
+        environment = lmdb.open(str(path), map_size=MAP_OCTETS, max_readers=_MAX_READERS, sync=False)
+        count = 0
+        with environment.begin(write=True) as transaction:
+            with transaction.cursor() as position:
+                _consumed, count = position.putmulti(items, append=True)
+            transaction.put(_FORMAT_KEY, _FORMAT)
+            transaction.put(_CURSOR_KEY, orjson.dumps(cursor))
+        environment.sync(True)
+        environment.close()
+        previous = self._target()
+        link = self._folder / f"current-{path.name}"
+        link.symlink_to(path.name)
+        link.replace(self._folder / "current")
+        _sync_folder(self._folder)
+        self.close()
+        # A reader may have followed the link a moment ago: what it points to stays until the next switch.
+        for other in self._folder.glob("env-*"):
+            if other.name not in {path.name, previous}:
+                shutil.rmtree(other, ignore_errors=True)
+        return count
+
+    def close(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def _target(self) -> str:
+        with suppress(OSError):
+            return os.readlink(self._folder / "current")
+        return ""
+
+    def _current(self) -> lmdb.Environment:
+        if self._environment is None:
+            path = self._folder / "current"
+            if not (path / "data.mdb").exists():
+                raise DirectoryUnusable("There is no directory yet.")
+            self._environment = _open(path.resolve(), readonly=False)
+        elif (Path(self._environment.path()) / "data.mdb").stat().st_size < _used_octets(self._environment):
+            self.close()
+            raise DirectoryUnusable("The directory is truncated.")
+        return self._environment
+
+
+def scan(folder: Path, prefix: bytes) -> Iterator[Item]:
+    """All entries of one kind in the order of their keys, from one snapshot. Raises DirectoryUnusable."""
+    environment = _open((folder / "current").resolve(), readonly=True)
+    try:
+        with environment.begin() as transaction, transaction.cursor() as position:
+            if position.set_range(prefix):
+                for key, value in position:
+                    if not key.startswith(prefix):
+                        break
+                    yield key, value
+    finally:
+        environment.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

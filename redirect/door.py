@@ -1,0 +1,245 @@
+"""The phones' door: a WSGI callable that answers from the directory and writes the journal before it answers.
+
+No Django request, no database connection, no broker. What it does not answer itself goes to the application behind it,
+if there is one. Status, headers and body of every refusal are the same, so that nobody learns which phones exist.
+"""
+
+import hashlib
+import ipaddress
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from onboarding import answers, flatprofile
+from onboarding.answers import Answer, Links
+from onboarding.registration import PhoneQuery
+from redirect import wire
+from redirect.directory import Directory, DirectoryUnusable
+from redirect.journal import Journal
+from redirect.tokens import Tokens
+
+logger = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Response = tuple[str, list[tuple[str, str]], bytes]
+
+# The beacon removes itself: its answer empties the rule that fetched it.
+BEACON_BODY = b'<flat-profile><Profile_Rule_B ua="na"></Profile_Rule_B></flat-profile>'
+
+# What a report's body may leave in the history, beside its hash: it can hold passwords.
+_HARMLESS_FIELDS = re.compile(
+    r"<(Product_Name|Hardware_Version|Software_Version|Customization|Reboot_Reason_1)\b[^>]*>([\w .:()/+-]{1,64})</"
+)
+
+_OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOUND = (
+    f"{status.value} {status.phrase}"
+    for status in (
+        HTTPStatus.OK,
+        HTTPStatus.NO_CONTENT,
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.NOT_FOUND,
+    )
+)
+_XML = [("Content-Type", flatprofile.CONTENT_TYPE), ("Cache-Control", "no-store")]
+
+
+class Door:
+    """Answers phones at the given paths, and hands every other request to `behind`."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        journal: Path,
+        machine: str,
+        public_url: str,
+        edos_path: str,
+        beacon_path: str,
+        report_path: str,
+        secret_key: str,
+        trusted_proxies: Iterable[Network] = (),
+        behind: Application | None = None,
+    ) -> None:
+        self._directory = Directory(directory)
+        self._journal = Journal(journal, machine)
+        self._tokens = Tokens(secret_key)
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._beacon_url = f"{public_url}{beacon_path}"
+        self._report_url = f"{public_url}{report_path}"
+        self._behind = behind or _nothing_behind
+        self._routes: dict[str, Callable[[Environ], Response]] = {
+            edos_path: self._query,
+            beacon_path: self._beacon,
+            report_path: self._report,
+            "/healthz": self._alive,
+            "/readyz": self._ready,
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        route = self._routes.get(environ["PATH_INFO"])
+        if route is None:
+            return self._behind(environ, start_response)
+        try:
+            status, headers, body = route(environ)
+        except wire.BadRequest:
+            status, headers, body = _BAD_REQUEST, [], b""
+        except DirectoryUnusable as problem:
+            logger.error("Phones are told to come back later: %s", problem)
+            status, headers, body = _come_back_later()
+        except Exception:
+            logger.exception("A phone's request failed.")
+            status, headers, body = _come_back_later()
+        if status != _NO_CONTENT:
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _query(self, environ: Environ) -> Response:
+        method = environ["REQUEST_METHOD"]
+        if method not in {"GET", "HEAD"}:
+            return _NOT_ALLOWED, [("Allow", "GET, HEAD")], b""
+        query = wire.parse_query(environ["QUERY_STRING"])
+        mac = bytes(query.mac)
+        at = time.time()
+        registration, known = self._directory.find(mac)
+        answer = answers.decide(query, registration, at)
+        if not known:
+            # Decided all the same, on the stand-in: time must not tell unknown from refused.
+            answer = answers.decide(query, None, at)
+        body = answers.document(answer, lambda: self._links(query, mac, at))
+        if method == "GET":
+            owner = (registration.device_id, registration.organization_id) if known else ("null", "null")
+            self._write_query(environ, query, answer, owner)
+        return _OK, _XML, body
+
+    def _write_query(
+        self, environ: Environ, query: PhoneQuery, answer: Answer, owner: tuple[int | str, int | str]
+    ) -> None:
+        # Every text here was checked to hold nothing that JSON escapes, but the target.
+        self._journal.append(
+            f'"event":"query","mac":"{query.mac}","model":"{query.model}","serial":"{query.serial}",'
+            f'"firmware":"{query.firmware}","from":"{self._source(environ)}","outcome":"{answer.outcome}",'
+            f'"device":{owner[0]},"organization":{owner[1]},"target":{_quoted(answer.target)}'
+        )
+
+    def _links(self, query: PhoneQuery, mac: bytes, at: float) -> Links:
+        said = f"?id={quote(':'.join(filter(None, (str(query.mac), query.serial, query.model))), safe=':')}"
+        token = self._tokens.make(mac, at)
+        return Links(f"{self._beacon_url}{said}&t={token}", f"{self._report_url}{said}&t={token}")
+
+    def _beacon(self, environ: Environ) -> Response:
+        method = environ["REQUEST_METHOD"]
+        if method not in {"GET", "HEAD"}:
+            return _NOT_ALLOWED, [("Allow", "GET, HEAD")], b""
+        if method == "GET":
+            try:
+                report = wire.parse_beacon(environ["QUERY_STRING"])
+            except wire.BadRequest:
+                # Whatever a phone makes of the URL: it must get the answer that lets it go on.
+                pass
+            else:
+                self._write_report(environ, report, "beacon", {})
+        return _OK, _XML, BEACON_BODY
+
+    def _report(self, environ: Environ) -> Response:
+        if environ["REQUEST_METHOD"] != "POST":
+            return _NOT_ALLOWED, [("Allow", "POST")], b""
+        report = wire.parse_report(environ["QUERY_STRING"])
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length and not (length.isascii() and length.isdigit()):
+            raise wire.BadRequest("The length is no number.")
+        if length and int(length[:16]) > wire.MAX_REPORT_OCTETS:
+            return _TOO_LARGE, [], b""
+        body = environ["wsgi.input"].read(wire.MAX_REPORT_OCTETS + 1)
+        if len(body) > wire.MAX_REPORT_OCTETS:
+            return _TOO_LARGE, [], b""
+        self._write_report(environ, report, "report", _harmless(body))
+        return _NO_CONTENT, [], b""
+
+    def _write_report(self, environ: Environ, report: wire.Report, event: str, said: dict[str, str]) -> None:
+        query = report.query
+        answered_at = self._tokens.answered_at(report.token, bytes(query.mac), time.time())
+        self._journal.append(
+            f'"event":"{event}","what":"{report.event}","mac":"{query.mac}","model":"{query.model}",'
+            f'"serial":"{query.serial}","from":"{self._source(environ)}",'
+            f'"answered_at":{"null" if answered_at is None else answered_at},"said":{orjson.dumps(said).decode()}'
+        )
+
+    def _source(self, environ: Environ) -> str:
+        """The phone's address: the last one in the chain that no trusted proxy has (all before it can be forged)."""
+        address = str(environ.get("REMOTE_ADDR") or "")
+        if not self._trusted_proxies:
+            return _address_text(address)
+        chain = [*environ.get("HTTP_X_FORWARDED_FOR", "").split(","), address][-8:]
+        for hop in reversed(chain):
+            text = _address_text(hop.strip())
+            if not text:
+                break
+            address = text
+            if not any(ipaddress.ip_address(text) in network for network in self._trusted_proxies):
+                break
+        return _address_text(address)
+
+    def _alive(self, environ: Environ) -> Response:
+        return _OK, [("Content-Type", "text/plain")], b"alive\n"
+
+    def _ready(self, environ: Environ) -> Response:
+        """Whether phones can be answered, and what is missing."""
+        missing = []
+        try:
+            self._directory.check()
+        except DirectoryUnusable as problem:
+            missing.append(str(problem))
+        try:
+            self._journal.check()
+        except OSError as problem:
+            missing.append(f"The journal cannot be written: {problem.strerror}.")
+        # Phones are answered without a journal too, so only the directory decides.
+        ready = not missing or missing[0].startswith("The journal")
+        body = orjson.dumps({"ready": ready, "missing": missing, "dropped_lines": self._journal.dropped})
+        return _OK if ready else _UNAVAILABLE, [("Content-Type", "application/json")], body
+
+
+def _come_back_later() -> Response:
+    # Jittered, so that phones that failed in the same second do not return in the same second.
+    return _UNAVAILABLE, [("Retry-After", str(random.randint(5, 30)))], b""  # noqa: S311  (no secret)
+
+
+def _nothing_behind(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(_NOT_FOUND, [("Content-Length", "0")])
+    return [b""]
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()
+
+
+@lru_cache(maxsize=4096)
+def _address_text(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
+
+
+def _harmless(body: bytes) -> dict[str, str]:
+    if not body:
+        return {}
+    said = {name.lower(): value for name, value in _HARMLESS_FIELDS.findall(body.decode("utf-8", "ignore"))}
+    return {"sha256": hashlib.sha256(body).hexdigest(), **said}

@@ -1,0 +1,90 @@
+"""`manage.py relay`: keeps this machine's directory as the registry is, and hands in this machine's journals."""
+
+import logging
+import signal
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
+
+from redirect import changefeed, publishing
+from redirect.directory import DirectoryUnusable, DirectoryWriter
+from redirect.tasks import apply_observations
+
+logger = logging.getLogger(__name__)
+
+_ROUND_SECONDS = 0.05
+_CLEANING_SECONDS = 60.0
+# While the registry is away: soon enough to go on when it is back, seldom enough not to be in its way.
+_PAUSE_SECONDS = 0.5
+_STANDBY_SECONDS = 1.0
+
+
+class Command(BaseCommand):
+    """Runs until it is told to stop. A second relay on the same machine stands by."""
+
+    help = "Carry registry changes to this machine's directory, and this machine's journals to the registry."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="one round, then exit")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        while not stop.is_set():
+            try:
+                with publishing.sole_writer(settings.DOOR.directory):
+                    self._work(stop, once=options["once"])
+                    return
+            except publishing.RelayRuns:
+                if options["once"]:
+                    raise
+                stop.wait(_STANDBY_SECONDS)
+
+    def _work(self, stop: threading.Event, *, once: bool) -> None:
+        writer = DirectoryWriter(settings.DOOR.directory)
+        collector = publishing.JournalCollector(
+            settings.DOOR.journal, kept=timedelta(hours=settings.JOURNAL_KEPT_HOURS)
+        )
+        checked = False
+        clean_at = time.monotonic()
+        while not stop.is_set():
+            try:
+                if not checked:
+                    if changefeed.install():
+                        logger.warning("The change feed was not whole; it was installed anew.")
+                    checked = True
+                published = publishing.publish(writer)
+                handed_in = collector.hand_in()
+                if handed_in:
+                    _ring()
+                if time.monotonic() >= clean_at:
+                    collector.delete_done(at=time.time())
+                    clean_at = time.monotonic() + _CLEANING_SECONDS
+                if once:
+                    return
+                if not published and not handed_in:
+                    stop.wait(_ROUND_SECONDS)
+            except DirectoryUnusable as problem:
+                logger.error("%s It is rebuilt.", problem)
+            except (OperationalError, InterfaceError, DatabaseError) as problem:
+                if once:
+                    raise
+                logger.error("The registry cannot be reached: %s", str(problem).strip())
+                connection.close()
+                checked = False
+                stop.wait(_PAUSE_SECONDS)
+            close_old_connections()
+
+
+def _ring() -> None:
+    """Wake a worker. Nothing depends on it: beat does the same every few seconds."""
+    try:
+        apply_observations.apply_async(expires=2, retry=False)
+    except Exception as problem:
+        logger.debug("No bell was rung: %s", problem)

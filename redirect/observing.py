@@ -1,0 +1,118 @@
+"""From the inbox into the registry: journal lines become evidence, and each is applied once.
+
+One worker at a time applies; the next batch of a journal must begin where the last one ended, and the journal's new
+position, the effects and the end of the batches are one transaction. So messages may be lost, repeated or overtake
+each other, and workers may die anywhere.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from operator import itemgetter
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import F
+
+from onboarding import customization
+from onboarding.answers import REDIRECTED
+from onboarding.customization import DOOR, Evidence
+from onboarding.observations import Clock, Observation
+from onboarding.states import REPORTABLE_EVENTS, Event
+from redirect.models import Batch, Journal
+
+logger = logging.getLogger(__name__)
+
+# Any number, the same in all workers: PostgreSQL's advisory lock of the one that applies.
+_APPLYING = 0x0B5E
+# Lines applied in one transaction end after the batch that exceeds this.
+_ENOUGH_OCTETS = 2 * 1024 * 1024
+
+_EVENTS = {event.value: event for event in REPORTABLE_EVENTS}
+_SAID_OF_QUERY = ("model", "serial", "firmware", "from")
+
+
+def apply_waiting(*, at: datetime, most_rounds: int = 1000) -> int:
+    """Apply what waits in the inbox, then what waited to settle; gives the number of lines applied."""
+    total = 0
+    for _ in range(most_rounds):
+        lines = _apply_round(at=at)
+        if lines is None:
+            break
+        total += lines
+    customization.settle(at=at)
+    return total
+
+
+@transaction.atomic
+def _apply_round(*, at: datetime) -> int | None:
+    """Apply the batches of the oldest round; None when there are none, or another worker is at it."""
+    if not _alone():
+        return None
+    first = Batch.objects.order_by("id").first()
+    if first is None:
+        return None
+    batches = list(Batch.objects.filter(round=first.round).select_related("journal").order_by("id"))
+    lines: list[tuple[int, str, dict[str, object]]] = []
+    for batch in batches:
+        accepted = Journal.objects.filter(pk=batch.journal_id, applied=batch.start).update(applied=batch.end)
+        if not accepted:
+            # Applied before (a repeat), or out of a registry that was put together from parts: handed in anew.
+            logger.warning("Batch %s does not continue its journal; it is dropped and will be handed in again.", batch)
+            Journal.objects.filter(pk=batch.journal_id).update(received=F("applied"))
+            continue
+        read = list(_lines(bytes(batch.content)))
+        torn = read.count(None)
+        Journal.objects.filter(pk=batch.journal_id).update(lines=F("lines") + len(read) - torn, torn=F("torn") + torn)
+        lines += [(line["seq"], batch.journal.machine, line) for line in read if line is not None]
+    Batch.objects.filter(pk__in=[batch.pk for batch in batches]).delete()
+    lines.sort(key=itemgetter(0))
+    customization.record_all([item for _, clock, line in lines for item in evidence_of(line, clock)], at=at)
+    return len(lines)
+
+
+def _alone() -> bool:
+    """Whether this transaction is the one that applies. On SQLite it holds the write lock, so it is."""
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_APPLYING])
+        return bool(cursor.fetchone()[0])
+
+
+def _lines(content: bytes) -> Iterator[dict[str, object] | None]:
+    """The lines of a batch in order; None for one that is torn."""
+    for raw in content.split(b"\n"):
+        if not raw:
+            continue
+        try:
+            line = orjson.loads(raw)
+            line["seq"] + 0, line["at"] + "", line["event"] + ""
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            yield None
+        else:
+            yield line
+
+
+def evidence_of(line: dict[str, object], machine: str) -> Iterator[Evidence]:
+    """What one journal line shows. A query is two events: it was asked, then answered or not."""
+    kind = line["event"]
+    if kind not in {"query", "beacon", "report"}:
+        # The journal's own remarks, as a count of dropped lines.
+        return
+    clock = Clock(datetime.fromisoformat(str(line["at"])), machine, int(str(line["seq"])))
+    mac = str(line["mac"])
+    if kind == "query":
+        device_id, organization_id, outcome = line["device"], line["organization"], line["outcome"]
+        said = {name: line[name] for name in _SAID_OF_QUERY if line[name]}
+        given = {"outcome": outcome, "target": line["target"]} if outcome == REDIRECTED else {"outcome": outcome}
+        answered = Event.ANSWERED if outcome == REDIRECTED else Event.NOT_FOUND
+        for event, evidence in ((Event.ASKED, said), (answered, given)):
+            yield Evidence(mac, Observation(event, clock, DOOR, evidence), device_id, organization_id)  # type: ignore[arg-type]
+        return
+    said = {name: line[name] for name in ("model", "serial", "from") if line[name]} | dict(line["said"])  # type: ignore[call-overload]
+    answered_at = line["answered_at"]
+    if answered_at is not None:
+        said["answered"] = datetime.fromtimestamp(int(str(answered_at)), UTC).isoformat()
+    event = _EVENTS[str(line["what"])]
+    yield Evidence(mac, Observation(event, clock, str(kind), said, hearsay=answered_at is None))

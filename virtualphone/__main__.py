@@ -1,0 +1,7 @@
+"""`python -m virtualphone`."""
+
+import sys
+
+from virtualphone import cli
+
+sys.exit(cli.main())
