@@ -56,9 +56,10 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if not isinstance(request.user, Partner):
             return False
-        needed = getattr(view, "scopes", {}).get("GET" if request.method in {"HEAD", "OPTIONS"} else request.method)
+        method = "GET" if request.method == "HEAD" else request.method
+        needed = getattr(view, "scopes", {}).get(method)
         if needed is None:
             # Methods that the view does not have are answered 405 by the view itself.
-            return request.method is not None and not hasattr(view, request.method.lower())
+            return method is not None and not hasattr(view, method.lower())
         self.message = f"The API key lacks the scope {needed}."
         return not needed or needed in request.user.key.scopes

@@ -1,7 +1,11 @@
-"""The admin app of this service: Django's own, with our site."""
-
-from django.contrib.admin.apps import AdminConfig
+from django.apps import AppConfig
 
 
-class OnboardingAdminConfig(AdminConfig):
-    default_site = "config.adminsite.OnboardingAdminSite"
+class ConfigConfig(AppConfig):
+    """An app for the commands that start the parts together, and for Celery's configuration."""
+
+    name = "config"
+
+    def ready(self) -> None:
+        # Every Django process that rings a bell must know the broker; a door that runs alone has none.
+        from config import celery  # noqa: F401

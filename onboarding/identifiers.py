@@ -41,7 +41,6 @@ _MAC_NOTATIONS = re.compile(
     r"|[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2}"
 )
 _SEPARATORS = str.maketrans("", "", ":-.")
-_BROADCAST = (1 << 48) - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,7 +82,8 @@ class MacAddress:
         return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-_SERIAL = re.compile(r"[0-9A-Z]{5,32}")
+# Matched before it is upper-cased: letters outside ASCII ("ſ", "ß") can become ASCII ones by that.
+_SERIAL = re.compile(r"[0-9A-Za-z]{5,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +95,17 @@ class SerialNumber:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a serial number in any case. Raises InvalidSerialNumber."""
-        folded = text.upper() if len(text) <= MAX_TEXT_LENGTH else ""
-        if not _SERIAL.fullmatch(folded):
+        if len(text) > MAX_TEXT_LENGTH or not _SERIAL.fullmatch(text):
             raise InvalidSerialNumber(
                 f"{text[:MAX_TEXT_LENGTH]!r} is not a serial number: 5 to 32 letters and digits.", field="serial"
             )
-        return cls(folded)
+        return cls(text.upper())
 
     def __str__(self) -> str:
         return self.text
 
 
-_MODEL = re.compile(r"[0-9A-Z][0-9A-Z._+/-]{0,38}[0-9A-Z+]")
+_MODEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+/-]{0,38}[0-9A-Za-z+]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +117,12 @@ class ModelName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a model name in any case. Raises InvalidModelName."""
-        folded = text.upper() if len(text) <= MAX_TEXT_LENGTH else ""
-        if not _MODEL.fullmatch(folded):
+        if len(text) > MAX_TEXT_LENGTH or not _MODEL.fullmatch(text):
             raise InvalidModelName(
                 f"{text[:MAX_TEXT_LENGTH]!r} is not a model name: 2 to 40 of letters, digits and . _ + / -.",
                 field="model",
             )
-        return cls(folded)
+        return cls(text.upper())
 
     def __str__(self) -> str:
         return self.text

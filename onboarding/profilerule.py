@@ -13,7 +13,9 @@ Source: the vendor's provisioning guide, chapter on profile rules; the seed for 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Self
 
 from onboarding.errors import OnboardingError
@@ -26,7 +28,10 @@ SCHEMES = frozenset({"tftp", "http", "https", "gds"})
 # Every other macro (GPP letters, times, versions) is accepted too: unknown names stay as they are on the phone.
 _MACRO = re.compile(r"\$(?:\$|[A-Za-z][A-Za-z0-9]{0,15}|\(\s*[A-Za-z][A-Za-z0-9]{0,15}(?::\d{1,3}){0,2}\s*\))")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[^/:\[\]@?#]{1,253})(?::(?P<port>[^/]*))?")
+# A macro in parentheses may hold colons, which end a server's name elsewhere.
+_SERVER = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:\$\([^()/]{0,40}\)|\$(?!\()|[^$/:\[\]@?#]){1,253})(?::(?P<port>[^/?#]*))?"
+)
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _COMPARISON = re.compile(
     r"""\s*(?P<left>"[^"]*"|[^\s"=!<>()]+)\s*
@@ -34,11 +39,14 @@ _COMPARISON = re.compile(
         (?P<right>"[^"]*"|[^\s"=!<>()]+)\s*""",
     re.VERBOSE,
 )
-_ASSIGNMENT = re.compile(r'\s*[A-Za-z][A-Za-z0-9_]{0,63}\s*=\s*"[^"]*"\s*;?')
+_AND = re.compile(r"and\b")
+_ASSIGNMENT = re.compile(r'\s*[A-Za-z][A-Za-z0-9_]{0,63}\s*=\s*"[^"]*"\s*(?:;\s*|$)')
+_WORD = re.compile(r"\S+")
+_TEXT = re.compile(r'"[^"]+"|[^\s"]+')
 _OPTION_VALUES = {
-    "--key": re.compile(r'"[^"]+"|\S+'),
-    "--uid": re.compile(r'"[^"]+"|\S+'),
-    "--pwd": re.compile(r'"[^"]+"|\S+'),
+    "--key": _TEXT,
+    "--uid": _TEXT,
+    "--pwd": _TEXT,
     "--post": re.compile(r"[A-Pa-p](?=\s|$)"),
     "--alias": re.compile(r"[A-Pa-p](?=\s|$)"),
 }
@@ -86,12 +94,7 @@ class ProfileRule:
         for position, character in enumerate(text):
             if not " " <= character <= "~":
                 raise InvalidProfileRule(f"character {character!r} is not printable ASCII.", position)
-        parts = list(_split_alternatives(text))
-        alternatives = tuple(_Reader(text, start, end).alternative() for start, end in parts)
-        for (start, _end), alternative in zip(parts[:-1], alternatives[:-1], strict=True):
-            if not alternative.condition:
-                raise InvalidProfileRule('every alternative but the last needs a condition "(…)?".', start)
-        return cls(text, alternatives)
+        return cls(text, tuple(_Reader(text).alternatives()))
 
     def __str__(self) -> str:
         return self.text
@@ -101,34 +104,30 @@ class ProfileRule:
         return frozenset(a.server.lower().strip("[]").rstrip(".") for a in self.alternatives if a.server)
 
 
-def _split_alternatives(text: str) -> list[tuple[int, int]]:
-    """Cut at each "|" that stands outside brackets, parentheses and quotes. Gives (start, end) pairs."""
-    cuts, closers, quoted = [-1], [], False
-    for position, character in enumerate(text):
-        if character == '"' and closers:
-            quoted = not quoted
-        elif quoted:
-            continue
-        elif character in "([":
-            closers.append(")" if character == "(" else "]")
-        elif closers and character == closers[-1]:
-            closers.pop()
-        elif character == "|" and not closers:
-            cuts.append(position)
-    cuts.append(len(text))
-    return [(before + 1, here) for before, here in zip(cuts[:-1], cuts[1:], strict=True)]
-
-
 class _Reader:
-    """Reads one alternative from left to right and remembers where it is."""
+    """Reads a rule from left to right and remembers where it is.
 
-    def __init__(self, text: str, start: int, end: int) -> None:
-        self.text, self.position, self.end = text, start, end
+    There is no splitting at "|" beforehand: what stands in a condition or an option must hide no alternative.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.position, self.end = text, 0, len(text)
+
+    def alternatives(self) -> Iterator[Alternative]:
+        while True:
+            start = self.position
+            alternative = self._alternative()
+            yield alternative
+            if self._peek() != "|":
+                return
+            if not alternative.condition:
+                raise self.fail('every alternative but the last needs a condition "(…)?".', start)
+            self.position += 1
 
     def fail(self, reason: str, position: int | None = None) -> InvalidProfileRule:
         return InvalidProfileRule(reason, self.position if position is None else position)
 
-    def alternative(self) -> Alternative:
+    def _alternative(self) -> Alternative:
         condition = assignments = ""
         self._skip_blanks()
         if self._peek() == "(" and (group := self._group_before("?")) is not None:
@@ -139,6 +138,8 @@ class _Reader:
             self._skip_blanks()
         options = self._options() if self._peek() == "[" and not self._is_address_literal() else ()
         self._skip_blanks()
+        if self._peek() == "(" or (options and self._peek() == "["):
+            raise self.fail("an alternative is at most one condition, then one assignment, then options, then a URL.")
         scheme, server, port, path = self._url()
         if not (condition or assignments) and not (scheme or server or path):
             raise self.fail("this alternative says nothing: give a URL.")
@@ -196,7 +197,7 @@ class _Reader:
             here = match.end()
             if here == end:
                 return
-            if not re.compile(r"and\b").match(self.text, here, end):
+            if not _AND.match(self.text, here, end):
                 raise self.fail('only "and" may join comparisons.', here)
             here += len("and")
 
@@ -205,16 +206,14 @@ class _Reader:
         while here < end:
             match = _ASSIGNMENT.match(self.text, here, end)
             if not match:
-                raise self.fail('an assignment was expected here, as Name="value".', here)
+                raise self.fail('an assignment was expected here, as Name="value";.', here)
             here = match.end()
         if not self.text[start:end].strip():
             raise self.fail("the assignment is empty.", start)
 
     def _options(self) -> tuple[tuple[str, str], ...]:
         opening = self.position
-        closing = self.text.find("]", opening, self.end)
-        if closing < 0:
-            raise self.fail('"[" is never closed.', opening)
+        closing = self._closing_bracket(opening)
         options: list[tuple[str, str]] = []
         self.position += 1
         while True:
@@ -232,9 +231,18 @@ class _Reader:
         self.position = closing + 1
         return tuple(options)
 
+    def _closing_bracket(self, opening: int) -> int:
+        quoted = False
+        for here in range(opening, self.end):
+            if self.text[here] == '"':
+                quoted = not quoted
+            elif self.text[here] == "]" and not quoted:
+                return here
+        raise self.fail('"[" is never closed.', opening)
+
     def _option(self, closing: int) -> tuple[str, str]:
         start = self.position
-        word = re.compile(r"\S+").match(self.text, start, closing)
+        word = _WORD.match(self.text, start, closing)
         name = word[0] if word else ""
         if name == "--srv":
             self.position = start + len(name)
@@ -262,7 +270,10 @@ class _Reader:
 
     def _url(self) -> tuple[str, str, int | None, str]:
         start = self.position
-        end = start + len(self.text[start : self.end].rstrip(" "))
+        cut = self.text.find("|", start)
+        # Behind the URL and its blanks: at "|" or at the end.
+        self.position = cut if cut >= 0 else self.end
+        end = start + len(self.text[start : self.position].rstrip(" "))
         if start == end:
             return "", "", None, ""
         blank = self.text.find(" ", start, end)
@@ -271,7 +282,6 @@ class _Reader:
         self._check_macros(start, end)
         if macro := _MACRO.match(self.text, start, end):
             # `$A` alone: the whole URL may stand in a general purpose parameter of the phone.
-            self.position = end
             return "", "", None, self.text[macro.start() : end]
         match = _SCHEME.match(self.text, start, end)
         if not match:
@@ -280,14 +290,12 @@ class _Reader:
         if scheme not in SCHEMES:
             raise self.fail(f"scheme {match[1]!r} is unknown to phones; they take tftp, http, https and gds.", start)
         if scheme == "gds" and match.end() == end:
-            self.position = end
             return scheme, "", None, ""
         if match.end() == end:
             raise self.fail("a server name was expected after the scheme.", end)
         return self._location(match.end(), end, scheme)
 
     def _location(self, start: int, end: int, scheme: str) -> tuple[str, str, int | None, str]:
-        self.position = end
         if self.text[start] == "/":
             if scheme in {"http", "https"}:
                 raise self.fail("a server name was expected after the scheme.", start)
@@ -316,8 +324,14 @@ class _Reader:
         return int(text)
 
     def _check_server(self, server: str, start: int) -> None:
-        if server.startswith("[") or "$" in server:
+        if "$" in server:
             return
-        for label in server.rstrip(".").split("."):
+        if server.startswith("["):
+            try:
+                IPv6Address(server[1:-1])
+            except ValueError:
+                raise self.fail(f"{server!r} is not a server name.", start) from None
+            return
+        for label in server.removesuffix(".").split("."):
             if not _HOST_LABEL.fullmatch(label):
                 raise self.fail(f"{server!r} is not a server name.", start)

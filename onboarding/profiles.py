@@ -97,10 +97,17 @@ def change(profile: RedirectProfile, *, values: ProfileFields, own: Addresses) -
 
 def delete(profile: RedirectProfile) -> None:
     """Delete a profile that no device uses. Raises ProfileInUse."""
+    # Asked first: deleting would read every device of the profile, perhaps a million, only to refuse.
+    if profile.devices.exists():
+        raise _in_use(profile)
     try:
         profile.delete()
     except ProtectedError as error:
-        raise ProfileInUse(f"The profile {profile.name!r} is in use by devices.") from error
+        raise _in_use(profile) from error
+
+
+def _in_use(profile: RedirectProfile) -> ProfileInUse:
+    return ProfileInUse(f"The profile {profile.name!r} is in use by devices.")
 
 
 def _name_taken(name: object) -> ProfileNameTaken:

@@ -3,7 +3,7 @@
 Every verb checks everything before it writes anything, writes in one transaction, and leaves a history row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -130,6 +130,12 @@ def release(*, actor: Actor, device: Device, at: datetime) -> None:
     ]  # fmt: skip
     bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, {}, at=at)])
     held.delete()
+
+
+def owned(macs: Iterable[MacAddress], organization: Organization) -> dict[MacAddress, bool]:
+    """Which of these devices are claimed, and whether by this organization. By whom else is told to nobody."""
+    rows = Device.objects.filter(mac__in=[str(mac) for mac in macs]).values_list("mac", "organization_id")
+    return {MacAddress.parse(mac): owner == organization.pk for mac, owner in rows}
 
 
 def _columns(organization: Organization, values: DeviceFields, *, own: Addresses) -> dict[str, object]:

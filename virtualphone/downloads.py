@@ -58,7 +58,10 @@ def fetch(
         reaction = statuses.reaction(response.status)
         location = response.headers.get("location", "")
         if reaction is Reaction.MOVED and location and len(hops) < statuses.MAX_REDIRECTS:
-            there = urljoin(url, location)
+            try:
+                there = urljoin(url, location)
+            except ValueError as error:
+                return Download(Reaction.FAILURE, "bad URL", str(error), seconds=seconds, hops=tuple(hops))
             if response.status == 301:
                 moved[url] = there
             hops.append(f"{response.status} → {there}")

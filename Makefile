@@ -1,0 +1,42 @@
+# The commands that the contract promises. Nothing needs to be prepared but Python 3.11 or later and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check bench soak
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+run: $(VENV)/runtime ## start everything in the foreground; Ctrl-C stops it
+	@exec $(BIN)/python manage.py serve
+
+test: $(VENV)/development ## run all tests, on SQLite and on a real PostgreSQL
+	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q tests --ignore=tests/virtualphone -m "not any_database"
+
+check: $(VENV)/development ## formatting, lint, types, import contracts, missing migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy accounts config onboarding redirect virtualphone
+	$(BIN)/lint-imports
+	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/development ## the benchmarks: ratios against the peers named there
+	$(BIN)/python -m tests.postgresql $(BIN)/python -m bench
+
+soak: $(VENV)/development ## what takes long or needs a quiet machine
+	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q soak
+
+# A stamp beside the installed packages: another lock installs anew.
+$(VENV)/runtime: requirements/runtime.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/development: requirements/development.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(VENV)/runtime

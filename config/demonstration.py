@@ -1,0 +1,105 @@
+"""What the first start puts into an empty registry: an operator, and a small provider to try everything with."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts import keys
+from accounts.actors import Actor
+from accounts.models import Membership, Organization, User
+from config import env
+from onboarding import profiles, registry
+from onboarding.identifiers import MacAddress, ModelName, SerialNumber
+
+_ACTOR = Actor("command", "first start")
+_MODEL = "CP-8841-3PCC"
+_PHONES = (
+    ("00562B000001", "FCH2133A0B1", "Reception"),
+    ("00562B000002", "FCH2133A0B2", "Meeting room"),
+    ("00562B000003", "FCH2133A0B3", "Warehouse"),
+)
+_SCOPES = ["devices:read", "devices:write", "profiles:read", "profiles:write", "events:read"]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """The secrets that were made, to be shown once."""
+
+    admin_password: str
+    demo_password: str = ""
+    demo_key: str = ""
+
+
+def provider_port() -> int:
+    """Where the demonstration's sample provisioning server listens: the port beside the service's own."""
+    return settings.PORT + 1 if settings.PORT < 65535 else settings.PORT - 1
+
+
+@transaction.atomic
+def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
+    """Fill an empty registry; None when somebody is registered already."""
+    if User.objects.exists():
+        return None
+    admin_password = env.text("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
+    User.objects.create_superuser("admin", password=admin_password)
+    if not demo:
+        return FirstStart(admin_password)
+    organization = Organization.objects.create(name="Demo Telecom")
+    demo_password = secrets.token_urlsafe(12)
+    user = User.objects.create_user("demo", password=demo_password, is_staff=True)
+    Membership.objects.create(user=user, organization=organization, role="admin")
+    profile = profiles.create(
+        organization=organization,
+        values=profiles.ProfileFields(
+            name="Demo provisioning server",
+            targets=[f"http://127.0.0.1:{provider_port()}/$MA.xml"],
+            parameters={},
+            confirm="beacon",
+        ),
+        own=settings.OWN_ADDRESSES,
+    )
+    for mac, serial, label in _PHONES:
+        registry.claim(
+            actor=_ACTOR,
+            organization=organization,
+            mac=MacAddress.parse(mac),
+            values=registry.DeviceFields(
+                model=ModelName.parse(_MODEL), serial=SerialNumber.parse(serial), label=label, profile=profile
+            ),
+            own=settings.OWN_ADDRESSES,
+            at=at,
+        )
+    _row, key = keys.create(
+        organization=organization, name="Demonstration", scopes=_SCOPES, key=env.text("DEMO_API_KEY") or None
+    )
+    return FirstStart(admin_password, demo_password, key)
+
+
+def explain(first: FirstStart) -> str:
+    """How to try each thing, for the terminal."""
+    url = settings.PUBLIC_URL
+    lines = [
+        "",
+        "This is the first start. These secrets are shown once:",
+        f"  operator    {url}/admin/  user admin  password {first.admin_password}",
+    ]
+    if first.demo_key:
+        mac, serial, _label = _PHONES[0]
+        lines += [
+            f"  provider    {url}/admin/  user demo   password {first.demo_password}",
+            f"  API key     {first.demo_key}",
+            "",
+            "Try it, in another terminal:",
+            "  boot a phone, then look at its page in the admin site:",
+            f"    .venv/bin/python -m virtualphone boot --server {url} --mac {mac} --model {_MODEL} --serial {serial}",
+            "  register a phone through the API:",
+            f"    curl -X PUT {url}/api/v1/devices/00562B000004/ -H 'Authorization: Bearer {first.demo_key}' \\",
+            f"      -H 'Content-Type: application/json' -d '{{\"model\": \"{_MODEL}\", \"profile\": 1}}'",
+            "  boot a thousand phones that nobody registered:",
+            f"    .venv/bin/python -m virtualphone swarm --server {url} --phones 1000 --mac-start 005600000000",
+            f"  read the API's pages: {url}/api/docs/",
+        ]
+    return "\n".join([*lines, ""])

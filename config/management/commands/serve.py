@@ -1,0 +1,105 @@
+"""`manage.py serve`: everything in the foreground, for one machine: web and door, relay, worker with beat, demonstration."""
+
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from config import demonstration
+from config.supervisor import Child, Supervisor
+from config.wsgi import THREADS
+
+_START_SECONDS = 120
+
+
+class Command(BaseCommand):
+    """Prepares the data directory and runs until Ctrl-C or SIGTERM."""
+
+    help = "Prepare the data directory and run the whole service in the foreground."
+    requires_system_checks: list[str] = []  # noqa: RUF012  (migrate runs them, on a database that is ready)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._prepare()
+        first = demonstration.prepare(demo=settings.DEMO, at=timezone.now())
+        supervisor = Supervisor(_children())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.stop())
+        supervisor.start()
+        try:
+            self._await_ready(supervisor)
+            if not supervisor.stopping:
+                if first is not None:
+                    self.stdout.write(demonstration.explain(first))
+                self.stdout.write(f"Ready: http://{_shown_host()}:{settings.PORT}/")
+                self.stdout.flush()
+            while not supervisor.stopping:
+                supervisor.watch()
+        finally:
+            supervisor.end()
+        self.stdout.write("Stopped.")
+
+    def _prepare(self) -> None:
+        for folder in _broker_folders():
+            folder.mkdir(parents=True, exist_ok=True)
+        self.stdout.write("Preparing the registry …")
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("collectstatic", verbosity=0, interactive=False)
+
+    def _await_ready(self, supervisor: Supervisor) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while not supervisor.stopping and not _answers():
+            if time.monotonic() > until:
+                raise CommandError(f"The service was not ready within {_START_SECONDS} seconds; see above.")
+            supervisor.watch()
+
+
+def _broker_folders() -> list[Path]:
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    return [Path(str(options[name])) for name in ("data_folder_in", "control_folder") if name in options]
+
+
+def _shown_host() -> str:
+    return f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+
+
+def _answers() -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, _shown_host())  # noqa: S104
+    try:
+        with urllib.request.urlopen(f"http://{host}:{settings.PORT}/readyz", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _children() -> list[Child]:
+    python = sys.executable
+    here = str(Path(python).parent)
+    manage = str(settings.BASE_DIR / "manage.py")
+    web = [
+        f"{here}/granian", "--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT),
+        "--workers", str(settings.WORKERS), "--blocking-threads", str(THREADS), "--http", "1",
+        "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning",
+        "config.wsgi:application",
+    ]  # fmt: skip
+    worker = [
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
+        "--schedule", str(settings.DATA_DIR / "beat"), "--loglevel", "WARNING",
+        "--without-gossip", "--without-mingle", "--without-heartbeat",
+    ]  # fmt: skip
+    children = [
+        Child("The relay", [python, manage, "relay"]),
+        Child("The web server", web),
+        Child("The worker", worker),
+    ]
+    if settings.DEMO:
+        port = str(demonstration.provider_port())
+        children.append(Child("The demonstration's provider", [python, "-m", "virtualphone", "provider", "--port", port]))
+    return children
