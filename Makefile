@@ -15,7 +15,7 @@ run: $(VENV)/runtime ## start everything in the foreground; Ctrl-C stops it
 
 test: $(VENV)/development ## run all tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -q tests
-	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q tests --ignore=tests/virtualphone -m "not any_database"
+	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q tests --ignore=tests/virtualphone
 
 check: $(VENV)/development ## formatting, lint, types, import contracts, missing migrations
 	$(BIN)/ruff format --check .

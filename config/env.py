@@ -5,11 +5,18 @@ Each reader raises ConfigurationError, whose one line names the variable; `manag
 
 import ipaddress
 import os
+import re
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
+_BASE_URL = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
 class ConfigurationError(Exception):
@@ -26,16 +33,20 @@ def text(name: str, default: str = "") -> str:
         raise ConfigurationError(name, f"is given twice, directly and by {name}_FILE; keep one.")
     if path is not None:
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            kept = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"{name}_FILE", f"cannot be read: {error}") from error
+        if not kept:
+            # Never the default instead: a secret or a database that was meant to be given would be replaced silently.
+            raise ConfigurationError(f"{name}_FILE", f"{path!r} is empty.")
+        return kept
     return default if direct is None or not direct.strip() else direct.strip()
 
 
 def number(name: str, default: int, *, least: int, most: int) -> int:
     """A whole number between `least` and `most`."""
     value = text(name, str(default))
-    if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+    if not re.fullmatch(r"[0-9]{1,12}", value) or not least <= int(value) <= most:
         raise ConfigurationError(name, f"{value!r} is not a whole number from {least} to {most}.")
     return int(value)
 
@@ -62,10 +73,22 @@ def networks(name: str) -> list[Network]:
         raise ConfigurationError(name, f"{error}.") from error
 
 
-def path(name: str, default: str) -> str:
-    """An absolute URL path without blanks or a query."""
+def host(name: str, default: str) -> str:
+    """A host name or an IP address."""
     value = text(name, default)
-    if not value.startswith("/") or value.endswith("/") or any(mark in value for mark in " ?#%") or "//" in value:
+    try:
+        usable = bool(_HOST.fullmatch(value) or ipaddress.ip_address(value))
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(name, f"{value!r} is not an address such as {default}.")
+    return value
+
+
+def path(name: str, default: str) -> str:
+    """An absolute URL path of plain characters, without a query or a slash at its end."""
+    value = text(name, default)
+    if not _PATH.fullmatch(value):
         raise ConfigurationError(name, f"{value!r} is not a path such as {default}.")
     return value
 
@@ -75,10 +98,10 @@ def base_url(name: str, default: str) -> str:
     value = text(name, default).rstrip("/")
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = bool(_BASE_URL.fullmatch(value)) and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or parts.path or parts.query or parts.fragment or parts.username:
+    if not usable:
         raise ConfigurationError(name, f"{value!r} is not a URL such as https://activate.example.net.")
     return value
 
@@ -91,22 +114,31 @@ def secret(name: str, file: Path, *, make: str) -> str:
             raise ConfigurationError(name, "is weak; give at least 32 random characters.")
         return given
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Exclusive creation: of two processes that start at once, one writes and both read the same.
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        pass
+        if not file.exists():
+            _keep(file, make)
+        kept = file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigurationError("DATA_DIR", f"cannot be written: {error}") from error
-    else:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(make)
-            handle.flush()
-            os.fsync(handle.fileno())
-    kept = file.read_text(encoding="utf-8").strip()
+        raise ConfigurationError("DATA_DIR", f"cannot be used: {error}") from error
+    except UnicodeDecodeError:
+        kept = ""
     if len(kept) < 32:
         raise ConfigurationError(name, f"{file} is damaged; restore it from a backup.")
     return kept
+
+
+def _keep(file: Path, content: str) -> None:
+    """Write a new file whole or not at all: of processes that start at once, one writes and all read the same."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        with suppress(FileExistsError):
+            os.link(unfinished, file)
+    finally:
+        os.unlink(unfinished)
 
 
 def database(name: str, sqlite_file: Path) -> dict[str, object]:
@@ -125,18 +157,19 @@ def database(name: str, sqlite_file: Path) -> dict[str, object]:
         }
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(name, f"cannot be read: {error}.") from error
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise ConfigurationError(name, "is not postgresql://user:password@host:port/name.")
+        usable = parts.scheme in {"postgresql", "postgres"} and parts.port != 0 and bool(parts.path.strip("/"))
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        # Not shown: it holds a password.
+        raise ConfigurationError(name, "is not postgresql://user:password@host:port/name (special characters as %XX).")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.strip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
-        "PORT": str(port or ""),
+        "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 5},

@@ -30,8 +30,10 @@ _FORMAT = b"1"
 _FORMAT_KEY = b"mformat"
 _CURSOR_KEY = b"mcursor"
 
-# How often a reader looks whether the environment was switched or damaged.
+# How often a reader looks whether the environment was switched.
 _LOOK_SECONDS = 0.1
+# How often in a row a switch may overtake a reader that follows the link.
+_MOST_OVERTAKEN = 5
 
 Item = tuple[bytes, bytes]
 
@@ -91,13 +93,32 @@ def _used_octets(environment: lmdb.Environment) -> int:
     return (last_page + 1) * int(environment.stat()["psize"]) if last_page > 1 else 0
 
 
+class _Opened:
+    """An environment in use, with the file that it reads. Both close when the last thread lets go of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = -1
+        self.environment = _open(path, readonly=True)
+        self.file = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(self.file)
+        self.identity = (status.st_dev, status.st_ino)
+        self.note_growth()
+
+    def note_growth(self) -> None:
+        """Keep in mind how long the file has become: it never gets shorter again."""
+        self.used = _used_octets(self.environment)
+
+    def __del__(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+
+
 class Directory:
     """The reading side, for one process and all its threads."""
 
     def __init__(self, folder: Path) -> None:
-        self._data = folder / "current" / "data.mdb"
-        self._environment: lmdb.Environment | None = None
-        self._identity: tuple[int, int] | None = None
+        self._link = folder / "current"
+        self._opened: _Opened | None = None
         self._look_at = 0.0
         self._opening = Lock()
         self._problem = "There is no directory yet: the relay has not built it."
@@ -108,9 +129,9 @@ class Directory:
         An unknown device gets a stand-in that is refused, found by the same steps: what is done with it takes as long as
         for any refused device, so that time tells nobody which phones exist.
         """
-        environment = self._usable()
+        opened = self._usable()
         try:
-            with environment.begin() as transaction:
+            with opened.environment.begin() as transaction:
                 raw = transaction.get(b"d" + mac)
                 fields = orjson.loads(raw or _DECOY_DEVICE)
                 profile_id = fields[2]
@@ -138,48 +159,60 @@ class Directory:
         self._look_at = 0.0
         self._usable()
 
-    def _usable(self) -> lmdb.Environment:
+    def _usable(self) -> _Opened:
         now = time.monotonic()
-        if now >= self._look_at:
+        # Without a usable one every query looks: phones are answered from the moment that there is one.
+        if now >= self._look_at or self._opened is None:
             self._look(now)
-        if self._environment is None:
+        opened = self._opened
+        if opened is None:
             raise DirectoryUnusable(self._problem)
-        return self._environment
+        # Asked each time: to read beyond the end of the file would kill this process and every query in it. This is the
+        # cheapest way to ask for a length; nobody else moves the position.
+        if os.lseek(opened.file, 0, os.SEEK_END) < opened.used:
+            self._forget("The directory is truncated.")
+            raise DirectoryUnusable(self._problem)
+        return opened
 
     def _look(self, now: float) -> None:
-        """Follow a switch of the environment, and let go of a damaged one."""
+        """Follow a switch of the environment."""
         with self._opening:
-            if now < self._look_at:
+            if now < self._look_at and self._opened is not None:
                 return
-            try:
-                status = self._data.stat()
-            except OSError:
-                self._forget("There is no directory yet: the relay has not built it.")
-                self._look_at = now + _LOOK_SECONDS
-                return
-            environment = self._environment
-            if environment is not None and (status.st_dev, status.st_ino) == self._identity:
-                if status.st_size < _used_octets(environment):
-                    self._forget("The directory is truncated.")
-            else:
-                self._reopen((status.st_dev, status.st_ino))
+            for _ in range(_MOST_OVERTAKEN):
+                path = self._target()
+                if self._follow(path) or self._target() == path:
+                    break
             self._look_at = time.monotonic() + _LOOK_SECONDS
 
-    def _reopen(self, identity: tuple[int, int]) -> None:
-        # The old environment closes itself when the last thread that reads it lets go of it.
+    def _target(self) -> Path:
+        """The folder that the link names now; its name is never used again."""
+        return Path(os.path.realpath(self._link))
+
+    def _follow(self, path: Path) -> bool:
+        """Use the environment in `path`, which may be the present one; gives whether phones can be answered from it."""
         try:
-            environment = _open(self._data.parent.resolve(), readonly=True)
-            with environment.begin() as transaction:
+            status = (path / "data.mdb").stat()
+        except OSError:
+            self._forget("There is no directory yet: the relay has not built it.")
+            return False
+        opened = self._opened
+        try:
+            if opened is not None and (status.st_dev, status.st_ino) == opened.identity:
+                opened.note_growth()
+                return True
+            opened = _Opened(path)
+            with opened.environment.begin() as transaction:
                 if transaction.get(_FORMAT_KEY) != _FORMAT:
                     raise DirectoryUnusable("The directory is of another version.")
         except (DirectoryUnusable, lmdb.Error, OSError) as error:
             self._forget(str(error))
-        else:
-            self._environment, self._identity = environment, identity
+            return False
+        self._opened = opened
+        return True
 
     def _forget(self, problem: str = "The directory is damaged.") -> None:
-        self._environment, self._identity, self._problem = None, None, problem
-        self._look_at = time.monotonic() + _LOOK_SECONDS
+        self._opened, self._problem = None, problem
 
 
 class DirectoryWriter:

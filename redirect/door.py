@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import quote
 
@@ -38,6 +39,10 @@ Response = tuple[str, list[tuple[str, str]], bytes]
 # The beacon removes itself: its answer empties the rule that fetched it.
 BEACON_BODY = b'<flat-profile><Profile_Rule_B ua="na"></Profile_Rule_B></flat-profile>'
 
+# How many bodies of reports a process reads at once. A body that is slow to come holds a thread, and phones need the
+# others; a report beyond is taken without its body.
+_BODIES_AT_ONCE = 1
+
 # What a report's body may leave in the history, beside its hash: it can hold passwords.
 _HARMLESS_FIELDS = re.compile(
     r"<(Product_Name|Hardware_Version|Software_Version|Customization|Reboot_Reason_1)\b[^>]*>([\w .:()/+-]{1,64})</"
@@ -55,6 +60,7 @@ _OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOU
         HTTPStatus.NOT_FOUND,
     )
 )
+_COMPLAINT_SECONDS = 10.0
 _XML = [("Content-Type", flatprofile.CONTENT_TYPE), ("Cache-Control", "no-store")]
 
 
@@ -79,9 +85,11 @@ class Door:
         self._journal = Journal(journal, machine)
         self._tokens = Tokens(secret_key)
         self._trusted_proxies = tuple(trusted_proxies)
+        self._bodies = BoundedSemaphore(_BODIES_AT_ONCE)
         self._beacon_url = f"{public_url}{beacon_path}"
         self._report_url = f"{public_url}{report_path}"
         self._behind = behind or _nothing_behind
+        self._complain_at = 0.0
         self._routes: dict[str, Callable[[Environ], Response]] = {
             edos_path: self._query,
             beacon_path: self._beacon,
@@ -99,7 +107,7 @@ class Door:
         except wire.BadRequest:
             status, headers, body = _BAD_REQUEST, [], b""
         except DirectoryUnusable as problem:
-            logger.error("Phones are told to come back later: %s", problem)
+            self._complain(problem)
             status, headers, body = _come_back_later()
         except Exception:
             logger.exception("A phone's request failed.")
@@ -108,6 +116,12 @@ class Door:
             headers = [*headers, ("Content-Length", str(len(body)))]
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _complain(self, problem: DirectoryUnusable) -> None:
+        # Once in a while: thousands of phones may ask meanwhile.
+        if time.monotonic() >= self._complain_at:
+            self._complain_at = time.monotonic() + _COMPLAINT_SECONDS
+            logger.error("Phones are told to come back later: %s", problem)
 
     def _query(self, environ: Environ) -> Response:
         method = environ["REQUEST_METHOD"]
@@ -163,11 +177,19 @@ class Door:
         length = environ.get("CONTENT_LENGTH") or ""
         if length and not (length.isascii() and length.isdigit()):
             raise wire.BadRequest("The length is no number.")
-        if length and int(length[:16]) > wire.MAX_REPORT_OCTETS:
+        if len(length) > 16 or (length and int(length) > wire.MAX_REPORT_OCTETS):
             return _TOO_LARGE, [], b""
-        body = environ["wsgi.input"].read(wire.MAX_REPORT_OCTETS + 1)
+        if not self._bodies.acquire(blocking=False):
+            self._write_report(environ, report, "report", {"body": "unread"})
+            return _NO_CONTENT, [], b""
+        try:
+            body = environ["wsgi.input"].read(wire.MAX_REPORT_OCTETS + 1)
+        finally:
+            self._bodies.release()
         if len(body) > wire.MAX_REPORT_OCTETS:
             return _TOO_LARGE, [], b""
+        if length and len(body) < int(length):
+            raise wire.BadRequest("The body is cut.")
         self._write_report(environ, report, "report", _harmless(body))
         return _NO_CONTENT, [], b""
 
@@ -187,7 +209,8 @@ class Door:
             return _address_text(address)
         chain = [*environ.get("HTTP_X_FORWARDED_FOR", "").split(","), address][-8:]
         for hop in reversed(chain):
-            text = _address_text(hop.strip())
+            # No address is as long as this; what is looked up is also kept.
+            text = _address_text(hop.strip()[:64])
             if not text:
                 break
             address = text
@@ -232,10 +255,14 @@ def _quoted(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _address_text(text: str) -> str:
+    """An address as it is usually written; "" for what is none. What follows a `%` can be anything: left out."""
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return ""
+    # How a socket for both families names an IPv4 address; networks of proxies are given as IPv4.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _harmless(body: bytes) -> dict[str, str]:

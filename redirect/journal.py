@@ -108,9 +108,16 @@ class Journal:
     def _open(self) -> None:
         self._close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{self._machine},{boot_id()},{time.time_ns()},{secrets.token_hex(4)}.jsonl"
-        file = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path = self._folder / f"{self._machine},{boot_id()},{time.time_ns()},{secrets.token_hex(4)}.jsonl"
+        # Named as a journal only once it is locked: one that is not is taken for a dead writer's.
+        unlocked = path.with_suffix(".new")
+        file = os.open(unlocked, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unlocked.rename(path)
+        except OSError:
+            os.close(file)
+            raise
         self._file, self._octets, self._opened_at, self._torn = file, 0, time.monotonic(), False
         if self._syncer is None:
             self._syncer = threading.Thread(target=self._keep_synced, name="journal", daemon=True)
@@ -147,25 +154,30 @@ class Journal:
         """Bound what a power cut costs, and close a file that has grown old although nobody asks."""
         while True:
             time.sleep(_SYNC_SECONDS)
-            with self._lock:
-                if self._file < 0:
-                    continue
-                # A duplicate, so that syncing holds up no writer and survives a change of files.
-                duplicate = os.dup(self._file) if self._unsynced else -1
-                self._unsynced = False
-                if time.monotonic() - self._opened_at >= OLD_SECONDS:
-                    self._close()
-            if duplicate < 0:
-                continue
             try:
-                os.fdatasync(duplicate)
+                self._sync()
             except OSError as error:
                 self._complain(error)
+
+    def _sync(self) -> None:
+        with self._lock:
+            if self._file < 0:
+                return
+            # A duplicate, so that syncing holds up no writer and survives a change of files.
+            duplicate = os.dup(self._file) if self._unsynced else -1
+            self._unsynced = False
+            # One that somebody deleted is left too: what is written to it would be lost.
+            if time.monotonic() - self._opened_at >= OLD_SECONDS or os.fstat(self._file).st_nlink == 0:
+                self._close()
+        if duplicate >= 0:
+            try:
+                os.fdatasync(duplicate)
             finally:
                 os.close(duplicate)
 
     def _after_fork(self) -> None:
-        # The file belongs to the parent: its lock says that the parent writes.
+        # The file belongs to the parent: its lock says that the parent writes, and the parent reports what it dropped.
         self._lock = threading.Lock()
         self._close()
         self._syncer = None
+        self.dropped = 0

@@ -65,15 +65,14 @@ def _rows(sql: str, parameters: list[object] | None = None) -> Iterator[tuple[An
     """Rows of a query, a bounded number in memory at a time."""
     if connection.vendor == "postgresql":
         # WITH HOLD only because psycopg2 does not see the transaction that `snapshot` began.
-        with connection.connection.cursor(name=f"registryfeed_{next(_cursor_numbers)}", withhold=True) as cursor:
-            cursor.itersize = _ROWS_AT_ONCE
-            cursor.execute(sql, parameters)
-            yield from cursor
+        cursor = connection.connection.cursor(name=f"registryfeed_{next(_cursor_numbers)}", withhold=True)
     else:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                yield from rows
+        cursor = connection.cursor()
+    cursor.execute(sql, parameters)
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        yield from rows
+    # A reader that stops before the end leaves this to the end of the transaction.
+    cursor.close()
 
 
 @contextmanager

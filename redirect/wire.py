@@ -124,7 +124,11 @@ def _parse_id(text: str) -> tuple[MacAddress, tuple[str, str]]:
                 continue
             return mac, _model_and_serial(parts[:position] + parts[position + 1 :])
         if len(part) == 2 and all(map(_PAIR.fullmatch, group := parts[position : position + 6])) and len(group) == 6:
-            return MacAddress.parse(":".join(group)), _model_and_serial(parts[:position] + parts[position + 6 :])
+            try:
+                mac = MacAddress.parse(":".join(group))
+            except InvalidMacAddress:
+                continue
+            return mac, _model_and_serial(parts[:position] + parts[position + 6 :])
     raise InvalidMacAddress("No part of the id is a MAC address.", field="id")
 
 

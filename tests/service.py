@@ -62,10 +62,13 @@ class Service:
     def __enter__(self) -> "Service":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object, *_: object) -> None:
         for name in list(self.processes):
             self.kill(name)
         self._log.close()
+        if failure:
+            # pytest shows it with the failure.
+            print((self.data_dir / "processes.log").read_text(errors="replace")[-5000:])
 
     def _test_database(self) -> str:
         values = connection.settings_dict
