@@ -1,4 +1,4 @@
-"""How partners prove who they are: `Authorization: Bearer KEY`, and whether the key has the scope that a view asks for."""
+"""How partners prove who they are: `Authorization: Bearer KEY`, and whether the key has the scope that a view needs."""
 
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,6 @@ class HasScope(BasePermission):
         needed = getattr(view, "scopes", {}).get(method)
         if needed is None:
             # Methods that the view does not have are answered 405 by the view itself.
-            return method is not None and not hasattr(view, method.lower())
+            return method == "OPTIONS" or not hasattr(view, str(method).lower())
         self.message = f"The API key lacks the scope {needed}."
         return not needed or needed in request.user.key.scopes

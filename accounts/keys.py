@@ -1,7 +1,7 @@
 """API keys: made once, shown once, kept as a digest.
 
-A key is `zt_PREFIX_SECRET`. The prefix (8 letters and digits) finds the row, the secret (43 characters, 256 random bits)
-proves it. A plain SHA-256 is enough for 256 random bits: there is nothing to guess (OWASP ASVS 6.5.2 asks for a
+A key is `zt_PREFIX_SECRET`. The prefix (8 letters and digits) finds the row, the secret (43 characters, 256 random
+bits) proves it. A plain SHA-256 is enough for 256 random bits: there is nothing to guess (OWASP ASVS 6.5.2 asks for a
 password hash only below 112 bits).
 """
 
@@ -11,6 +11,7 @@ import re
 import secrets
 from datetime import datetime, timedelta
 
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from accounts.models import ApiKey, Organization
@@ -75,14 +76,20 @@ def create(
     match = _FORM.fullmatch(key)
     if not match:
         raise WeakKey("The given API key cannot be used.", field="key")
-    row = ApiKey.objects.create(
-        organization=organization,
-        name=name,
-        prefix=match[1],
-        digest=_digest(match[2]),
-        scopes=sorted(set(scopes)),
-        expires_at=expires_at,
-    )
+    try:
+        with transaction.atomic():
+            row = ApiKey.objects.create(
+                organization=organization,
+                name=name,
+                prefix=match[1],
+                digest=_digest(match[2]),
+                scopes=sorted(set(scopes)),
+                expires_at=expires_at,
+            )
+    except IntegrityError as error:
+        if not ApiKey.objects.filter(prefix=match[1]).exists():
+            raise
+        raise WeakKey("Another API key begins alike.", field="key") from error
     return row, key
 
 
@@ -91,7 +98,7 @@ def find(key: str, *, at: datetime) -> ApiKey | None:
     match = _FORM.fullmatch(key)
     if not match:
         return None
-    row = ApiKey.objects.select_related("organization").filter(prefix=match[1]).first()
+    row: ApiKey | None = ApiKey.objects.select_related("organization").filter(prefix=match[1]).first()
     # The comparison runs for unknown prefixes too, so that time does not tell them from wrong secrets.
     if not hmac.compare_digest(row.digest if row else "0" * 64, _digest(match[2])) or row is None:
         return None

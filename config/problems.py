@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django import http
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
@@ -91,12 +90,21 @@ _FOREIGN: tuple[tuple[type[Exception], str, str], ...] = (
     (exceptions.NotFound, "not_found", "There is nothing at this address."),
     (Http404, "not_found", "There is nothing at this address."),
     (exceptions.MethodNotAllowed, "method_not_allowed", ""),
-    (exceptions.NotAcceptable, "not_acceptable", "None of the accepted media types can be given."),
+    (exceptions.NotAcceptable, "not_acceptable", "No accepted media type can be given."),
     (exceptions.UnsupportedMediaType, "unsupported_media_type", ""),
     (RequestDataTooBig, "body_too_large", "The body is too large."),
     (SuspiciousOperation, "invalid_request", "The request cannot be read."),
     (UnreadablePostError, "invalid_request", "The body ended early."),
 )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Problems</title>
+<h1>Problems of the API</h1>
+<table>
+{}</table>
+</html>
+"""
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
@@ -166,8 +174,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "", '<tr id="{}"><td><code>{}</code><td>{}<td>{}<td>{}\n',
         ((code, code, status, _title(code), _REMEDIES.get(code, "")) for code, status in STATUSES.items()),
     )  # fmt: skip
-    text = '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Problems</title><h1>Problems of the API</h1><table>{}</table>'
-    return http.HttpResponse(format_html(text, rows))
+    return HttpResponse(format_html(_PAGE, rows))
 
 
 def _is_partner(request: HttpRequest) -> bool:

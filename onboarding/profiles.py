@@ -1,4 +1,4 @@
-"""What can be done with a redirect profile: create, change, delete. Each checks everything before it writes anything."""
+"""What can be done with a redirect profile: create, change, delete. Each checks all before it writes anything."""
 
 from dataclasses import dataclass, fields
 
@@ -53,7 +53,11 @@ class ProfileFields:
         name = self.name.strip()
         if not 1 <= len(name) <= 80 or not name.isprintable():
             raise InvalidProfile("A profile's name has 1 to 80 printable characters.", field="name")
-        for field, kinds in (("confirm", Confirm), ("unproven_evidence", UnprovenEvidence), ("identity", IdentityDemand)):
+        for field, kinds in (
+            ("confirm", Confirm),
+            ("unproven_evidence", UnprovenEvidence),
+            ("identity", IdentityDemand),
+        ):
             if getattr(self, field) not in list(kinds):
                 raise InvalidProfile(f"{field} is one of {', '.join(kinds)}.", field=field)
         if not 1 <= self.stalled_after_minutes <= 525_600:
@@ -61,7 +65,8 @@ class ProfileFields:
         parameters = flatprofile.check_parameters(self.parameters)
         if self.confirm == Confirm.BEACON and "Profile_Rule_B" in parameters:
             raise InvalidProfile(
-                "The beacon needs Profile_Rule_B, which the parameters set too.", field="parameters",
+                "The beacon needs Profile_Rule_B, which the parameters set too.",
+                field="parameters",
                 remedy="Use Profile_Rule_C for your own rule, or confirm by callback.",
             )
         return {
@@ -73,7 +78,7 @@ class ProfileFields:
 
 
 def create(*, organization: Organization, values: ProfileFields, own: Addresses) -> RedirectProfile:
-    """Create a profile. Raises InvalidProfile, ProfileNameTaken, InvalidTargets, InvalidProfileRule, InvalidParameter."""
+    """Create a profile. Raises InvalidProfile, ProfileNameTaken, and what `targets` and `flatprofile` raise."""
     checked = values.checked(own=own)
     try:
         with transaction.atomic():
@@ -101,8 +106,10 @@ def delete(profile: RedirectProfile) -> None:
     if profile.devices.exists():
         raise _in_use(profile)
     try:
-        profile.delete()
-    except ProtectedError as error:
+        with transaction.atomic():
+            profile.delete()
+    except (ProtectedError, IntegrityError) as error:
+        # A device was given the profile at the same moment.
         raise _in_use(profile) from error
 
 

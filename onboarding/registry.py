@@ -25,6 +25,9 @@ CLAIMED, CHANGED, DISOWNED = "claimed", "changed", "released"
 
 MAX_LABEL_LENGTH = 120
 
+# Looks at a device that others claim and release all the while, before it counts as taken.
+_ROUNDS = 5
+
 
 class DeviceTaken(OnboardingError):
     """Another organization has claimed the device. Which one is told to nobody."""
@@ -78,16 +81,21 @@ def put(
     Raises DeviceTaken, InvalidDevice, ProfileNotYours, and what `targets` raises.
     """
     columns = _columns(organization, values, own=own)
-    present = Device.objects.filter(mac=str(mac)).first()
-    if present is None:
-        claimed = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
-        if claimed is not None:
-            return claimed, True
-        # Somebody claimed it at the same moment: perhaps this organization itself, by a repeated request.
+    for _ in range(_ROUNDS):
         present = Device.objects.filter(mac=str(mac)).first()
-    if present is None or present.organization_id != organization.pk:
-        raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
-    return _change(actor=actor, device=present, columns=columns, at=at), False
+        if present is None:
+            claimed = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+            if claimed is not None:
+                return claimed, True
+            # Somebody claimed it at the same moment: perhaps this organization itself, by a repeated request.
+        elif present.organization_id != organization.pk:
+            break
+        else:
+            try:
+                return _change(actor=actor, device=present, columns=columns, at=at), False
+            except DeviceGone:
+                continue  # Released at the same moment, so it can be claimed.
+    raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
 
 
 def claim(
@@ -169,13 +177,15 @@ def _claim(
     try:
         with transaction.atomic():
             sighting = Sighting.objects.select_for_update().filter(mac=str(mac)).first()
-            seen = {"last_seen": sighting.last_at, "state": "unavailable", "state_since": sighting.last_at} if sighting else {}
-            device = Device.objects.create(
+            standing: dict[str, object] = {"state": "open", "state_since": at}
+            if sighting:
+                standing = {"state": "unavailable", "state_since": sighting.last_at, "last_seen": sighting.last_at}
+            device: Device = Device.objects.create(
                 organization=organization,
                 mac=str(mac),
                 claimed_at=at,
                 changed_at=at,
-                **({"state": "open", "state_since": at} | seen | columns),
+                **(standing | dict(columns)),
             )
             rows = [_sighting_row(device, sighting, at=at)] if sighting else []
             bulkwrites.insert_changes([*rows, _own_row(device, CLAIMED, actor, _printed(columns), at=at)])
@@ -185,13 +195,30 @@ def _claim(
     except IntegrityError:
         if Device.objects.filter(mac=str(mac)).exists():
             return None
+        _check_profile_is_there(columns)
         raise
 
 
-@transaction.atomic
 def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
+    try:
+        return _write_change(actor=actor, device=device, columns=columns, at=at)
+    except IntegrityError:
+        _check_profile_is_there(columns)
+        raise
+
+
+def _check_profile_is_there(columns: Mapping[str, object]) -> None:
+    """After a failed write: whether the profile was deleted at the same moment."""
+    profile_id = columns.get("profile_id")
+    if isinstance(profile_id, int) and not RedirectProfile.objects.filter(pk=profile_id).exists():
+        raise ProfileNotYours("There is no such profile.", field="profile")
+
+
+@transaction.atomic
+def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
     # Locked: the history tells before and after, which must be of one moment.
-    present = Device.objects.select_for_update().filter(pk=device.pk, organization_id=device.organization_id).first()
+    mine = Device.objects.select_for_update().filter(pk=device.pk, organization_id=device.organization_id)
+    present: Device | None = mine.first()
     if present is None:
         raise DeviceGone(f"{device.mac} is not registered any more.")
     changes = {name: value for name, value in columns.items() if getattr(present, name) != value}

@@ -15,6 +15,8 @@ from typing import Any
 
 from django.db import connection
 
+from redirect.models import Batch, Journal
+
 _PROGRAMS = Path(sys.executable).parent
 EDOS_PATH = "/software/edos/callhome/rc"
 
@@ -158,6 +160,13 @@ class Service:
                 except ValueError:
                     continue
         return lines
+
+
+def all_applied(service: Service) -> bool:
+    """Whether every line of every journal was applied."""
+    sizes = {file.name: file.stat().st_size for file in (service.data_dir / "journal").glob("*.jsonl")}
+    applied = dict(Journal.objects.values_list("name", "applied"))
+    return all(applied.get(name, 0) == size for name, size in sizes.items()) and not Batch.objects.exists()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from virtualphone.edos import Service
 from virtualphone.identity import Identity
@@ -109,7 +109,7 @@ def find(folder: Path, mac: str) -> FlashFile | None:
         raise _damaged(path) from error
 
 
-def _load(path: Path) -> dict[str, dict[str, str]] | None:
+def _load(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from virtualphone import delays, downloads, edos, flash, macros, profile, rules, wire
 from virtualphone.downloads import Download
 from virtualphone.identity import Identity
+from virtualphone.outcomes import Failure, Outcome, Step
 from virtualphone.states import State
 from virtualphone.statuses import Reaction
 
@@ -26,46 +27,14 @@ _AT_POWER_UP, _AFTER_FAILURE, _BY_HAND = "0", "2", "-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that the phone did, told as it happens. `state` is the state after it."""
+class Circumstances:
+    """What surrounds the phone, and how far the experiment goes.
 
-    at: datetime
-    what: str
-    detail: str
-    state: State
-    is_problem: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong, where: `EDOS`, `DHCP`, or the name of a rule. `kind` is a short name to count by."""
-
-    what: str
-    kind: str
-    reaction: Reaction = Reaction.FAILURE
-    detail: str = ""
-    retry_after: str = ""
-    # The activation screen waits for a person; trying again without one is of no use.
-    needs_person: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a power-on ended. `failure` is what the phone gave up on; `failures` all that failed on the way."""
-
-    state: State
-    failure: Failure | None
-    failures: tuple[Failure, ...]
-    queries: tuple[Download, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Temper:
-    """How the phone behaves in ways that are not in its firmware but in the experiment.
-
-    A real phone tries again for ever; `max_retries` lets it end. `retry_scale` shortens every wait.
+    `dhcp` is the rule or URL that the local network names, if any. A real phone tries again for ever; `max_retries`
+    lets it end, and `retry_scale` shortens every wait. `loses_answer`: the first answer to the query never arrives.
     """
 
+    dhcp: str = ""
     max_retries: int = 3
     retry_scale: float = 1.0
     reports: bool = True
@@ -82,8 +51,7 @@ class VirtualPhone:
         *,
         memory: flash.Flash | None = None,
         transport: wire.Transport | None = None,
-        dhcp: str = "",
-        temper: Temper | None = None,
+        circumstances: Circumstances | None = None,
         on_step: Callable[[Step], None] = lambda step: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
@@ -93,8 +61,7 @@ class VirtualPhone:
         self._flash = memory or flash.VolatileFlash()
         self._contents = self._flash.read()
         self._wire = transport or wire.Wire()
-        self._dhcp = dhcp
-        self._temper = temper or Temper()
+        self._around = circumstances or Circumstances()
         self._on_step = on_step
         self._clock = clock
         self._sleep = sleep
@@ -161,21 +128,23 @@ class VirtualPhone:
 
     def _provision_by_dhcp(self) -> bool:
         """Whether DHCP named a provisioning server whose profile could be downloaded. Only that counts."""
-        if not self._dhcp:
+        if not self._around.dhcp:
             self._tell("DHCP", "nothing")
             return False
-        self._tell("DHCP", f"provisioning server: {self._dhcp}")
-        failure = self._run("DHCP", self._dhcp, _AT_POWER_UP, then=State.ABORTED, keep={"Profile_Rule": self._dhcp})
-        if failure:
+        self._tell("DHCP", f"provisioning server: {self._around.dhcp}")
+        keep = {"Profile_Rule": self._around.dhcp}
+        self._run("DHCP", self._around.dhcp, _AT_POWER_UP, then=State.ABORTED, keep=keep)
+        # The state says it, not the lack of a failure: a rule of which no alternative holds does not fail either.
+        if self.state is not State.ABORTED:
             return False
         self._report(edos.DHCP_PROVISIONED)
-        return self.state is State.ABORTED
+        return True
 
     def _ask_edos(self) -> Failure | None:
         """Ask until there is an answer, or patience ends."""
-        for failures in range(1, self._temper.max_retries + 2):
+        for failures in range(1, self._around.max_retries + 2):
             failure = self._ask_edos_once(is_first=failures == 1)
-            if failure is None or failures > self._temper.max_retries:
+            if failure is None or failures > self._around.max_retries:
                 return failure
             self._wait(failure, failures)
         raise AssertionError("unreachable")
@@ -184,7 +153,7 @@ class VirtualPhone:
         url = self.service.query_url(self.identity)
         self._become(State.PENDING, "EDOS", f"GET {url}")
         download = self._fetch(url)
-        if is_first and self._temper.loses_answer:
+        if is_first and self._around.loses_answer:
             # The server has answered and recorded it; the phone sees nothing of it.
             download = Download(Reaction.FAILURE, "timeout", "the answer was lost", seconds=download.seconds)
         self._queries.append(download)
@@ -216,12 +185,12 @@ class VirtualPhone:
         if not any(self.parameters.get(name, "").strip() for name in rules.NAMES):
             self._tell("resync", "no profile rule: nothing to do")
             return None
-        for failures in range(1, self._temper.max_retries + 2):
+        for failures in range(1, self._around.max_retries + 2):
             failure = self._run_all(reason)
             if failure is None or failure.needs_person:
                 return failure
             self._report(edos.RESYNC_FAILED)
-            if failures > self._temper.max_retries:
+            if failures > self._around.max_retries:
                 return failure
             self._wait(failure, failures)
             reason = _AFTER_FAILURE
@@ -299,7 +268,7 @@ class VirtualPhone:
 
     def _report(self, event: str) -> None:
         """Tell the service. Nothing that the phone does depends on whether it listened."""
-        if not self._temper.reports:
+        if not self._around.reports:
             return
         url = self.service.report_url(self.identity, event, self.token)
         download = downloads.fetch(self._wire, url, user_agent=self.identity.user_agent, moved={}, post=b"")
@@ -336,9 +305,10 @@ class VirtualPhone:
             self._tell(what, hop)
 
     def _failed(self, name: str, download: Download, shown: str = "") -> Failure:
-        return self._note(
-            Failure(name, download.kind, download.reaction, download.detail, download.retry_after), shown or name
-        )
+        # Retry-After is between the phone and the EDOS server: for a resync the seed's table names its own delay.
+        retry_after = download.retry_after if name == "EDOS" else ""
+        failure = Failure(name, download.kind, download.reaction, download.detail, retry_after)
+        return self._note(failure, shown or name)
 
     def _corrupt(self, name: str, detail: str, shown: str = "") -> Failure:
         return self._note(Failure(name, "corrupt profile", Reaction.NOT_FOUND, detail), shown or name)
@@ -353,8 +323,10 @@ class VirtualPhone:
         asked = delays.asked_by_server(failure.retry_after, self._clock()) if failure.retry_after else None
         seconds = delays.after_failure(self.parameters, failures) if asked is None else asked
         source = "Resync_Error_Retry_Delay" if asked is None else "Retry-After"
-        self._tell("wait", f"{seconds:g} s ({source})")
-        self._sleep(seconds * self._temper.retry_scale)
+        scaled = seconds * self._around.retry_scale
+        shortened = "" if scaled == seconds else f", scaled to {scaled:g} s"
+        self._tell("wait", f"{seconds:g} s ({source}){shortened}")
+        self._sleep(scaled)
 
 
 def _count(parameters: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Reads a flat-profile, the document in which a phone is told its parameters.
 
-`<flat-profile>` may sit inside other elements; the elements right under it are the parameters. The last occurrence wins,
-white space around a value is trimmed and line ends inside it become blanks. An empty element empties the parameter.
+`<flat-profile>` may sit inside other elements; the elements right under it are the parameters. The last occurrence
+wins, white space around a value is trimmed, line ends inside it become blanks. An empty element empties the parameter.
 Source: the vendor's provisioning guide, "Configuration Profile Formats"; the seed's examples.
 
 The document comes from whoever answers, so it is read with expat itself: bounded, never deep, and no document type,
@@ -37,7 +37,9 @@ def parse(document: bytes) -> dict[str, str]:
         parser.Parse(_unpacked(document), True)
     except expat.ExpatError as error:
         raise CorruptProfile(f"not XML: {error}") from error
-    except (LookupError, UnicodeError) as error:
+    except CorruptProfile:
+        raise
+    except (LookupError, ValueError) as error:
         raise CorruptProfile("written in an encoding that phones do not read") from error
     if not reader.found:
         raise CorruptProfile("without a <flat-profile>")

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from accounts import keys, standing
 from accounts.admin import scope
@@ -26,7 +26,7 @@ _USUAL_SCOPES = ("devices:read", "devices:write", "profiles:read", "profiles:wri
 class ApiKeyForm(VerbForm):
     scopes = forms.MultipleChoiceField(
         label="May", choices=[(name, name) for name in keys.SCOPES], initial=_USUAL_SCOPES,
-        widget=UnfoldAdminCheckboxSelectMultiple, help_text="Give as little as the key's user needs.",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget, help_text="Give as little as the key's user needs.",
     )  # fmt: skip
     lifetime = forms.ChoiceField(
         label="Good for", choices=_LIFETIMES, required=False, initial="365", widget=UnfoldAdminSelectWidget

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordInput, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from accounts import people, standing
 from accounts.admin import scope
@@ -33,7 +33,7 @@ class PersonForm(VerbForm):
     name = forms.CharField(label="Name", max_length=150, required=False, widget=UnfoldAdminTextInputWidget)
     email = forms.EmailField(label="E-mail", required=False, widget=UnfoldAdminEmailInputWidget)
     password = forms.CharField(
-        label="First password", widget=UnfoldAdminPasswordInput(attrs={"autocomplete": "new-password"}),
+        label="First password", widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text="Tell it to the person, who should change it after signing in.",
     )  # fmt: skip
 

@@ -128,6 +128,13 @@ class ScopedAdmin(ModelAdmin):
 
     # Lists
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Whose row it is stands in lists only for those who see several organizations."""
+        viewer = standing.of(request).viewer(self.seen_by)
+        several = viewer.sees_everything or len(viewer.organization_ids) > 1
+        names = tuple(super().get_list_display(request))
+        return names if several else tuple(name for name in names if name != "organization")
+
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> Empty:
         """What an empty list says."""
         names = self.opts.verbose_name_plural
@@ -141,6 +148,9 @@ class ScopedAdmin(ModelAdmin):
             request, {"title": title[:1].upper() + title[1:], **(extra_context or {})}
         )
         changes = getattr(response, "context_data", None) and response.context_data.get("cl")
+        if changes is not None:
+            # The theme prints "N results (Show all)" wherever the two differ; the whole table is never counted.
+            changes.full_result_count = changes.result_count
         if changes is not None and not changes.result_list:
             response.context_data["empty"] = self.empty(request, changes.query, changes.has_active_filters)
         return response
@@ -198,6 +208,7 @@ class ScopedAdmin(ModelAdmin):
                 "opts": self.opts,
                 "ending": self.ending,
                 "ending_means": self.ending_means,
+                "action": request.POST["action"],
                 "list_address": self._list_address(),
             }
             return TemplateResponse(request, "accounts/end_selected.html", context)

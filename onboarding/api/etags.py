@@ -1,4 +1,4 @@
-"""ETags: one resource with a tag of exactly what it shows, and `If-Match` as the guard of its updates (RFC 9110, 13.1)."""
+"""ETags: one resource with a tag of exactly what it shows, and conditions that guard its updates (RFC 9110, 13.1)."""
 
 import hashlib
 from collections.abc import Mapping

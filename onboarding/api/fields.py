@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
+from onboarding.api.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from onboarding.errors import OnboardingError
 
 # The largest id that the databases keep.
@@ -121,5 +122,5 @@ class Parsed(Text):
 class PageQuery(Input):
     """What every list takes."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=1000, required=False, default=100)
+    limit = serializers.IntegerField(min_value=1, max_value=MAX_LIMIT, required=False, default=DEFAULT_LIMIT)
     cursor = serializers.CharField(required=False, max_length=512, help_text="`next` of the page before.")

@@ -38,7 +38,7 @@ def page(
     if "cursor" in query:
         after = _opened(signer, query["cursor"])
         rows = rows.filter(**{f"{column}__lt" if by.startswith("-") else f"{column}__gt": after})
-    limit = query.get("limit", DEFAULT_LIMIT)
+    limit = query["limit"]
     found = list(rows.order_by(by)[: limit + 1])
     following = signer.sign_object(getattr(found[limit - 1], column)) if len(found) > limit else None
     return Response({"results": [show(row) for row in found[:limit]], "next": following})

@@ -51,7 +51,7 @@ class PartnerView(APIView):
         return RedirectProfile.objects.visible_to(self.partner.viewer)
 
     def device(self, mac: str) -> Device:
-        """The device that the path names in any notation. Raises InvalidMacAddress; Http404 alike for unknown and foreign."""
+        """The device that the path names in any notation. Raises InvalidMacAddress; Http404 for foreign ones too."""
         device = self.devices.filter(mac=str(MacAddress.parse(mac))).first()
         if device is None:
             raise Http404

@@ -5,7 +5,6 @@ import random
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from django.db import connection, connections
@@ -13,35 +12,12 @@ from django.utils import timezone
 
 from onboarding import registry as verbs
 from onboarding.models import Device, Sighting, StateChange, UnsettledObservation
-from redirect import changefeed
-from redirect.models import Batch, Journal
 from tests import factories, postgresql
-from tests.service import Service, running, wait_until
+from tests.service import Service, all_applied, running, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 _URL = b"https://cfg.example.net/$MA.xml"
-
-
-@pytest.fixture(autouse=True)
-def registry(transactional_db):
-    changefeed.install()
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    import os
-
-    base = Path(os.environ["DATA_DIR"]) / tmp_path.name
-    base.mkdir()
-    return base
-
-
-def _all_applied(service: Service) -> bool:
-    """Whether every line of every journal was applied and nothing waits to settle."""
-    sizes = {file.name: file.stat().st_size for file in (service.data_dir / "journal").glob("*.jsonl")}
-    applied = dict(Journal.objects.values_list("name", "applied"))
-    return all(applied.get(name, 0) == size for name, size in sizes.items()) and not Batch.objects.exists()
 
 
 def _asked() -> Counter[str]:
@@ -122,7 +98,7 @@ def test_processes_killed_at_random_lose_and_double_nothing(data_dir):
                 service.start(name)
         assert phones.wrong == []
         assert min(kills.values()) >= 1, kills
-        wait_until(lambda: _all_applied(service), seconds=90, what="applying everything")
+        wait_until(lambda: all_applied(service), seconds=90, what="applying everything")
 
     asked = _asked()
     for mac in macs:
@@ -151,7 +127,7 @@ def test_two_relays_and_two_workers_are_as_good_as_one(data_dir):
             time.sleep(0.5)
             # The one that stood by takes over.
             service.kill("relay")
-        wait_until(lambda: _all_applied(service), seconds=60, what="applying everything")
+        wait_until(lambda: all_applied(service), seconds=60, what="applying everything")
         released = Device.objects.get(mac=min(known))
         verbs.release(actor=factories.ACTOR, device=released, at=timezone.now())
         wait_until(lambda: service.ask(released.mac)[1] == b"", seconds=20, what="the release at the door")
@@ -186,7 +162,7 @@ def test_the_door_answers_while_the_database_is_stopped(data_dir):
                 server.start()
                 with _Phones(service, macs, known=known, queries=300, threads=2) as after:
                     pass
-                wait_until(lambda: _all_applied(service), seconds=60, what="applying everything")
+                wait_until(lambda: all_applied(service), seconds=60, what="applying everything")
             assert before.wrong + during.wrong + after.wrong == []
             assert dict(_asked()) == dict(before.answered + during.answered + after.answered)
             _check_history(known)
@@ -203,7 +179,7 @@ def test_an_older_backup_restored_under_a_running_door_makes_the_directory_right
     early = factories.make_device(profile=profile).mac
     with running(data_dir, "relay", "worker", "door") as service:
         assert _URL in wait_until(lambda: service.ask(early)[1], what="the first phone's answer")
-        wait_until(lambda: _all_applied(service), what="applying")
+        wait_until(lambda: all_applied(service), what="applying")
         service.kill("relay")
         service.kill("worker")
         queries_before = len(service.journal_lines())
@@ -214,7 +190,7 @@ def test_an_older_backup_restored_under_a_running_door_makes_the_directory_right
         wait_until(lambda: _URL in service.ask(late)[1], what="the later phone's answer")
         for _ in range(5):
             service.ask(early)
-        wait_until(lambda: _all_applied(service), what="applying")
+        wait_until(lambda: all_applied(service), what="applying")
         for running_name in ("relay", "worker"):
             service.kill(running_name)
         _as_superuser(f'ALTER DATABASE "{name}" RENAME TO lost', close=True)
@@ -225,10 +201,10 @@ def test_an_older_backup_restored_under_a_running_door_makes_the_directory_right
         service.start("relay")
         service.start("worker")
         wait_until(lambda: service.ask(late)[1] == b"", what="forgetting the later phone")
-        wait_until(lambda: _all_applied(service), what="applying again")
+        wait_until(lambda: all_applied(service), what="applying again")
 
         assert _URL in service.ask(early)[1]
-        wait_until(lambda: _all_applied(service), what="applying")
+        wait_until(lambda: all_applied(service), what="applying")
         assert service.manage("verify_directory").returncode == 0
         lines = Counter(line["mac"] for line in service.journal_lines() if line["event"] == "query")
         assert queries_before < sum(lines.values())

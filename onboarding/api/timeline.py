@@ -1,0 +1,30 @@
+"""`/devices/{mac}/timeline/`: what was seen of a phone and what it did to its state, newest first."""
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from onboarding.api import pagination, shapes
+from onboarding.api.fields import PageQuery
+from onboarding.api.schema import operation
+from onboarding.api.views import PartnerView
+from onboarding.models import StateChange
+
+
+class Timeline(PartnerView):
+    scopes = {"GET": "devices:read"}
+
+    @operation(
+        "devices_timeline", "Read a device's history, newest first", answers={200: shapes.ChangeShown}, paged=True,
+        query=PageQuery, scope="devices:read", missing=True,
+    )  # fmt: skip
+    def get(self, request: Request, mac: str) -> Response:
+        query = PageQuery.read(request.query_params)
+        device = self.device(mac)
+        rows = StateChange.objects.visible_to(self.partner.viewer).filter(device=device)
+        return pagination.page(rows, by="-id", query=query, purpose=f"timeline:{device.pk}", show=_shown)
+
+
+def _shown(change: StateChange) -> dict[str, Any]:
+    return dict(shapes.ChangeShown(change).data)

@@ -1,0 +1,69 @@
+"""`/devices/validate/`: would these rows be accepted? Changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Organization
+from onboarding import registry
+from onboarding.api import shapes
+from onboarding.api.schema import operation
+from onboarding.api.views import PartnerView
+from onboarding.errors import OnboardingError
+from onboarding.identifiers import MacAddress, ModelName, SerialNumber
+
+
+class Validate(PartnerView):
+    # Whether a MAC is taken is what a claim would tell, so it takes the scope of a claim.
+    scopes = {"POST": "devices:write"}
+
+    @operation(
+        "devices_validate", "Check up to 1,000 rows without changing anything", body=shapes.ValidateInput,
+        answers={200: shapes.Validated}, scope="devices:write",
+        more="`duplicate` stands for every further row with a MAC that an earlier row has.",
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        given = shapes.ValidateInput.read(request.data)
+        return Response({"results": _judged(given["rows"], self.organization)})
+
+
+def _judged(rows: Sequence[Mapping[str, object]], organization: Organization) -> list[dict[str, Any]]:
+    """One result a row, in order."""
+    read = [_read(row) for row in rows]
+    owned = registry.owned({mac for mac in read if isinstance(mac, MacAddress)}, organization)
+    met: set[MacAddress] = set()
+    results = []
+    for number, (row, mac) in enumerate(zip(rows, read, strict=True), start=1):
+        if isinstance(mac, str):
+            given = row.get("mac", "")
+            shown, status, detail = given[:64] if isinstance(given, str) else "", "invalid", mac
+        else:
+            standing = {None: "available", True: "yours", False: "taken"}[owned.get(mac)]
+            shown, status, detail = str(mac), "duplicate" if mac in met else standing, ""
+            met.add(mac)
+        results.append({"row": number, "mac": shown, "status": status, "detail": detail})
+    return results
+
+
+_PARSERS = {"mac": MacAddress.parse, "model": ModelName.parse, "serial": SerialNumber.parse}
+
+
+def _read(row: Mapping[str, object]) -> MacAddress | str:
+    """The row's MAC if all of the row is right, or else the sentence that says what is wrong."""
+    if unknown := [name for name in row if name not in _PARSERS]:
+        return f"Unknown field {unknown[0][:64]!r}; a row has mac, model and serial."
+    # Serial and model may be missing; a MAC must be there.
+    given = {"mac": ""} | {name: value for name, value in row.items() if value not in ("", None)}
+    values = {}
+    for name, value in given.items():
+        if not isinstance(value, str):
+            return f"{name} is not a text."
+        try:
+            values[name] = _PARSERS[name](value)
+        except OnboardingError as error:
+            return error.detail
+    mac = values["mac"]
+    assert isinstance(mac, MacAddress)
+    return mac

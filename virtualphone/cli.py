@@ -1,0 +1,250 @@
+"""The command line: `python -m virtualphone COMMAND`. Reads what was typed; `commands` does it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from virtualphone import commands, edos, flash, identity, wire
+from virtualphone.provider import Fault
+from virtualphone.states import State
+
+_Subparsers = argparse._SubParsersAction  # argparse names the type nowhere else
+
+_EXAMPLES = """\
+examples:
+  %(prog)s boot --server http://127.0.0.1:8000 --mac 00562B043615 --model CP-8841-3PCC
+  %(prog)s factory-reset --mac 00562B043615
+  %(prog)s provider --port 8001 --fail 503 --fail-first 2
+  %(prog)s swarm --server http://127.0.0.1:8000 --phones 1000 --mac-start 005600000000
+
+"%(prog)s COMMAND --help" says more about each.
+"""
+_EXIT_STATUS = """
+exit status: 0 the phone ended where it should (acquired, or --expect); 1 it did not, and the last line says what
+to do; 2 bad usage; 130 interrupted.
+"""
+_BOOT_EXAMPLES = """\
+examples:
+  a phone out of the box, asking a service on this machine
+    %(prog)s --server http://127.0.0.1:8000 --mac 00562B043615 --model CP-8841-3PCC
+  the local network provisions it: the service is never asked
+    %(prog)s --server … --mac … --model … --dhcp 'http://127.0.0.1:8001/$MA.xml' --expect aborted
+  the answer to its query is lost on the way; it asks again, a thousand times sooner than a real phone
+    %(prog)s --server … --mac … --model … --lose-answer --retry-scale 0.001
+"""
+_PROVIDER_EXAMPLES = """\
+examples:
+  a healthy server; register http://127.0.0.1:8001/$MA.xml as the profile rule
+    %(prog)s --port 8001
+  a server that is overloaded at first, then recovers
+    %(prog)s --port 8001 --fail 503 --fail-first 2
+  a server that wants credentials; the rule is then [--uid u --pwd p] http://127.0.0.1:8001/$MA.xml
+    %(prog)s --port 8001 --user u --password p
+"""
+_SWARM_EXAMPLES = """\
+examples:
+  the storm after a power cut: a thousand phones at once
+    %(prog)s --server http://127.0.0.1:8000 --phones 1000 --mac-start 005600000000
+  a steady fifty phones a second, for a script to read
+    %(prog)s --server http://127.0.0.1:8000 --phones 3000 --mac-start 005600000000 --rate 50 --json
+
+exit status: 0 every phone got an answer to its query; 1 some got none; 2 bad usage; 130 interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. The exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal without UTF-8 shows question marks instead of ending the program.
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (commands.Refused, identity.InvalidIdentity, flash.DamagedFlash, OSError) as error:
+        sys.stderr.write(f"virtualphone: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nvirtualphone: interrupted\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m virtualphone",
+        description="An IP phone in software: it boots, asks the zero-touch service whose it is, gets its profile.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_boot, _add_reboot, _add_factory_reset, _add_show, _add_provider, _add_swarm):
+        add(commands_of)
+    return parser
+
+
+def _add_boot(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add(parsers, "boot", commands.boot, "switch a phone on", _BOOT_EXAMPLES + _EXIT_STATUS)
+    _phone_options(parser)
+    parser.add_argument("--model", required=True, help="product name, as CP-8841-3PCC")
+    parser.add_argument("--serial", default="", help="serial number (default: none)")
+    parser.add_argument("--firmware", default="", help="as sip88xx.11-3-2MPP0001-609 (default: 11.3(2) of its series)")
+    _service_options(parser)
+    _experiment_options(parser, retry_scale=1.0)
+    _ending_options(parser)
+    parser.add_argument("--manual", metavar="RULE", help="a person types this profile rule before the phone asks")
+
+
+def _add_reboot(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add(parsers, "reboot", commands.reboot, "switch a phone off and on that was booted before", _EXIT_STATUS)
+    _phone_options(parser)
+    _experiment_options(parser, retry_scale=1.0)
+    _ending_options(parser)
+
+
+def _add_factory_reset(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    text = "wipe a phone's memory, then boot it as out of the box"
+    parser = _add(parsers, "factory-reset", commands.factory_reset, text, _EXIT_STATUS)
+    _phone_options(parser)
+    _experiment_options(parser, retry_scale=1.0)
+    _ending_options(parser)
+    parser.add_argument("--no-boot", dest="boots", action="store_false", help="leave it switched off, in state Open")
+
+
+def _add_show(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add(parsers, "show", commands.show, "print what a phone knows about itself, or list all phones")
+    _phone_options(parser, mac_required=False)
+
+
+def _add_provider(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    text = "run a provider's small provisioning server, healthy or failing"
+    parser = _add(parsers, "provider", commands.provider, text, _PROVIDER_EXAMPLES)
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8001, help="default: %(default)s; 0 takes any free one")
+    parser.add_argument("--fail", type=Fault, choices=list(Fault), metavar="HOW", help=f"one of {', '.join(Fault)}")
+    parser.add_argument("--fail-first", type=_count, metavar="N", help="fail the first N requests only")
+    parser.add_argument("--user", help="ask for this user …")
+    parser.add_argument("--password", default="", help="… and this password (Basic)")
+
+
+def _add_swarm(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    parser = _add(parsers, "swarm", commands.swarm, "boot many phones and draw what became of them", _SWARM_EXAMPLES)
+    parser.add_argument("--phones", type=_count, required=True, metavar="N", help="how many")
+    parser.add_argument("--mac-start", required=True, metavar="MAC", help="MAC of the first; the others follow")
+    parser.add_argument("--model", default="CP-8841-3PCC", help="default: %(default)s")
+    parser.add_argument("--firmware", default="", help="default: 11.3(2) of its series")
+    parser.add_argument("--concurrency", type=_count, default=64, metavar="N", help="at once (default: %(default)s)")
+    parser.add_argument("--rate", type=_positive, metavar="N", help="start this many a second (default: no limit)")
+    _service_options(parser)
+    _experiment_options(parser, retry_scale=0.01)
+    parser.add_argument("--json", action="store_true", help="print the result for machines")
+
+
+def _add(
+    parsers: "_Subparsers[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = parsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _phone_options(parser: argparse.ArgumentParser, *, mac_required: bool = True) -> None:
+    parser.add_argument("--mac", required=mac_required, help="the phone's MAC address, in any notation")
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        default=Path("var/phones"),
+        metavar="DIR",
+        help="the phones' flash (default: var/phones)",
+    )
+
+
+def _service_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the service")
+    group.add_argument("--server", type=_base_url, required=True, metavar="URL", help="as http://127.0.0.1:8000")
+    group.add_argument("--edos-path", type=_path, default=edos.EDOS_PATH, help="default: %(default)s")
+    group.add_argument("--report-path", type=_path, default=edos.REPORT_PATH, help="default: %(default)s")
+
+
+def _experiment_options(parser: argparse.ArgumentParser, *, retry_scale: float) -> None:
+    group = parser.add_argument_group("the experiment")
+    group.add_argument("--dhcp", default="", metavar="RULE", help="URL or rule that the local DHCP server gives")
+    group.add_argument(
+        "--retry-scale",
+        type=_positive,
+        default=retry_scale,
+        metavar="X",
+        help="scale of every wait (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max-retries", type=_count, default=3, metavar="N", help="then give up; a real phone never does (default: 3)"
+    )
+    group.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="whether the phone reports to the service"
+    )
+    group.add_argument("--lose-answer", action="store_true", help="the first answer to the query never arrives")
+    group.add_argument(
+        "--timeout",
+        type=_positive,
+        default=wire.TIMEOUT_SECONDS,
+        metavar="S",
+        help="seconds a request (default: 10)",
+    )
+    group.add_argument("--ca", metavar="FILE", help="also trust servers of this certificate authority (PEM)")
+
+
+def _ending_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expect",
+        type=lambda text: State(text.lower().replace("-", "_")),
+        choices=list(State),
+        metavar="STATE",
+        help=f"succeed if the phone ends in this state: {', '.join(State)}",
+    )
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a server; give it as http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path; it begins with /")
+    return text
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it is a number up to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
