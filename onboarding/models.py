@@ -121,7 +121,9 @@ class Device(models.Model):
             models.Index(fields=["organization", "mac"], name="device_by_organization"),
             models.Index(fields=["organization", "state", "mac"], name="device_by_state"),
             models.Index(fields=["organization", "changed_at"], name="device_by_change"),
-            models.Index(fields=["organization", "serial"], name="device_by_serial"),
+            models.Index(fields=["organization", "model", "mac"], name="device_by_model"),
+            models.Index(fields=["organization", "serial", "mac"], name="device_by_serial"),
+            models.Index(fields=["organization", "mac"], name="device_stalled", condition=~Q(stalled_at=None)),
             models.Index(fields=["state_since"], name="device_may_stall", condition=Q(state="custom_pending")),
         ]
 

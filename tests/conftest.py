@@ -13,6 +13,8 @@ _data_dir = tempfile.mkdtemp(prefix="onboarding-test-", dir=_memory if os.access
 atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
 os.environ["DATA_DIR"] = _data_dir
 os.environ["PORT"] = "8000"
+# Where collected static files would be: WhiteNoise warns of a folder that is not there.
+(Path(_data_dir) / "static").mkdir()
 # Django empties tables between tests by TRUNCATE, which the change feed refuses otherwise.
 os.environ.setdefault("PGOPTIONS", "-c onboarding.truncate=allowed")
 
