@@ -34,7 +34,9 @@ def add(
 ) -> Membership:
     """Make a person who may sign in, with a place in the organization. Raises UsernameTaken, WeakPassword."""
     first, _, last = name.strip().rpartition(" ")
-    user = User(username=username, email=email, first_name=first or last, last_name=last if first else "", is_staff=True)
+    user = User(
+        username=username, email=email, first_name=first or last, last_name=last if first else "", is_staff=True
+    )
     try:
         validate_password(password, user)
     except ValidationError as error:

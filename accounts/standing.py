@@ -1,4 +1,4 @@
-"""Who a person of the admin site is: the operator, or somebody with a role in organizations. There are no permission rows.
+"""Who a person of the admin site is: the operator, or somebody with a role in organizations. No permission rows.
 
     operator (superuser)   everything
     admin                  devices, profiles, people and API keys of the organization
@@ -22,6 +22,7 @@ EVERYBODY = frozenset({"admin", "staff", "reader"})
 STAFF = frozenset({"admin", "staff"})
 ADMINS = frozenset({"admin"})
 NOBODY: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -1,4 +1,4 @@
-"""The admin site as a whole: who may enter, what the sidebar offers, how it looks. The pages are in the apps' `admin`."""
+"""The admin site as a whole: who may enter, what the sidebar offers, how it looks. Pages are in the apps' `admin`."""
 
 from typing import Any
 
@@ -39,6 +39,24 @@ class OnboardingAdminSite(UnfoldAdminSite):
 
 def stylesheet(request: HttpRequest) -> str:
     return static("onboarding/admin.css")
+
+
+def primary_colors(request: HttpRequest) -> dict[str, str]:
+    """The theme's own violet would be taken for Custom Pending."""
+    shades = (
+        "f0f9ff",
+        "e0f2fe",
+        "bae6fd",
+        "7dd3fc",
+        "38bdf8",
+        "0ea5e9",
+        "0369a1",
+        "075985",
+        "0c4a6e",
+        "0b3b5a",
+        "082f49",
+    )
+    return {str(weight): f"#{shade}" for weight, shade in zip((50, *range(100, 1000, 100), 950), shades, strict=True)}
 
 
 def favicon(request: HttpRequest) -> str:

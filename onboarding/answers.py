@@ -19,7 +19,8 @@ Rule = Callable[[PhoneQuery, Registration, float], bool]
 
 
 def _not_associated(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    return registration.profile is None and not registration.target
+    # A profile without targets cannot be made by its verb; a door must not fail on one all the same.
+    return not registration.target and not (registration.profile and registration.profile.targets)
 
 
 def _profile_disabled(query: PhoneQuery, registration: Registration, at: float) -> bool:
@@ -125,8 +126,6 @@ def decide(query: PhoneQuery, registration: Registration | None, at: float) -> A
 
 # Stand for the links of one phone in a prepared document; neither can occur in a checked value.
 _BEACON_MARK, _REPORT_MARK = "\x00beacon\x00", "\x00report\x00"
-# What a profile writes into a parameter's value where the phone's own report URL belongs.
-REPORT_PLACEHOLDER = "{report_url}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +136,13 @@ class Links:
     report: str
 
 
-# Bounded, and small: a door meets as many documents as there are profiles and overrides in use.
-@lru_cache(maxsize=4096)
+# Bounded in number and, by flatprofile's limits, in octets: tens of megabytes at worst, a few kilobytes mostly.
+@lru_cache(maxsize=1024)
 def _prepared(profile: Profile | None, target: str) -> tuple[bytes, bool]:
     parameters = [("Profile_Rule", target)]
     if profile is not None:
-        parameters += [(name, value.replace(REPORT_PLACEHOLDER, _REPORT_MARK)) for name, value in profile.parameters]
+        placeholder = flatprofile.REPORT_PLACEHOLDER
+        parameters += [(name, value.replace(placeholder, _REPORT_MARK)) for name, value in profile.parameters]
         if profile.confirm == Confirm.BEACON:
             parameters = [(name, value) for name, value in parameters if name != "Profile_Rule_B"]
             parameters.insert(1, ("Profile_Rule_B", _BEACON_MARK))

@@ -1,9 +1,11 @@
 """Many rows at once, in the way that each database does fastest: the state of devices, and the history.
 
-PostgreSQL gets arrays and COPY, SQLite gets JSON and `executemany`; the meaning is the same. Only `customization` uses it.
+PostgreSQL gets arrays and COPY, SQLite gets JSON and `executemany`; the meaning is the same. States are written by
+`customization` alone.
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -62,20 +64,22 @@ _WRITE_TYPES = {
 }
 _GUARDS = ("id", "seen_revision", "seen_state")
 
-# A changed state ends the stall; every write takes the next revision.
+# A changed state ends the stall, one that was left and reached again in the same write too; every write takes the
+# next revision.
 _UPDATE = f"""
     UPDATE onboarding_device SET
         {", ".join(f"{name} = new.{name}" for name in _WRITE_TYPES if name not in _GUARDS)},
         revision = onboarding_device.revision + 1,
-        stalled_at = CASE WHEN onboarding_device.state = new.state THEN stalled_at END
+        stalled_at = CASE WHEN onboarding_device.state = new.state AND onboarding_device.state_since = new.state_since
+                          THEN stalled_at END
     FROM %s
     WHERE onboarding_device.id = new.id AND revision = new.seen_revision AND onboarding_device.state = new.seen_state
     RETURNING onboarding_device.id
-"""
+"""  # noqa: S608  (names of our own columns)
 _ARRAYS = ", ".join(f"%s::{kind}[]" for kind in _WRITE_TYPES.values())
 _UPDATE_POSTGRESQL = _UPDATE % f"unnest({_ARRAYS}) AS new({', '.join(_WRITE_TYPES)})"
 _FIELDS = ", ".join(f"value ->> {position} AS {name}" for position, name in enumerate(_WRITE_TYPES))
-_UPDATE_SQLITE = _UPDATE % f"(SELECT {_FIELDS} FROM json_each(%s)) AS new"
+_UPDATE_SQLITE = _UPDATE % f"(SELECT {_FIELDS} FROM json_each(%s)) AS new"  # noqa: S608  (as above)
 
 _CHANGE_COLUMNS = ", ".join(ChangeRow._fields)
 _COPY_CHANGES = f"COPY onboarding_statechange ({_CHANGE_COLUMNS}) FROM STDIN"
@@ -85,15 +89,38 @@ _INSERT_CHANGES = (
 )
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
 def json_text(value: Mapping[str, object]) -> str:
-    """Evidence as the history keeps it."""
-    return orjson.dumps(value).decode()
+    """Evidence as the history keeps it: without the two characters that JSON can hold and PostgreSQL cannot."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:
+        # A lone surrogate. (Anything else that is no JSON fails again below.)
+        text = orjson.dumps(_storable(value))
+    return orjson.dumps(_storable(value)).decode() if b"\\u0000" in text else text.decode()
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(str(name)): _storable(item) for name, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for NUL and lone surrogates, which PostgreSQL refuses: no phone's word may stop a batch."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def write_devices(writes: Sequence[DeviceWrite]) -> set[int]:
     """Write the standings whose guards hold; gives the ids of the devices that were written."""
     if not writes:
         return set()
+    # In one order everywhere, so that two writers rarely wait for each other in a circle.
+    writes = sorted(writes)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(_UPDATE_POSTGRESQL, [list(column) for column in zip(*writes, strict=True)])

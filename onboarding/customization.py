@@ -6,15 +6,20 @@ transaction. What the guard refuses lost a race: the evidence is judged again on
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
+import orjson
 from django.db import transaction
+from django.db.models import DateTimeField, F, Func, Value
+from django.db.models.functions import Coalesce
 
+from accounts.models import Organization
 from onboarding import bulkwrites, sightings
 from onboarding.bulkwrites import ChangeRow, DeviceWrite
-from onboarding.models import Device, RedirectProfile, UnsettledObservation
-from onboarding.observations import LATE, RELEASED, Clock, Observation, Observed, Standing, observe
+from onboarding.models import Device, UnsettledObservation
+from onboarding.observations import LATE, RELEASED, Clock, Observation, Observed, Standing, observe, plausible
 from onboarding.states import CustomizationState, Event
 
 # Rounds against other writers of the same devices before the transaction is given up and its job tries again.
@@ -91,7 +96,8 @@ def record_all(evidence: Sequence[Evidence], *, at: datetime) -> None:
     """
     waiting: dict[str, list[Evidence]] = defaultdict(list)
     for item in evidence:
-        waiting[item.mac].append(item)
+        observation = plausible(item.observation, at=at)
+        waiting[item.mac].append(item if observation is item.observation else replace(item, observation=observation))
     for _ in range(_ROUNDS):
         waiting = _record_round(waiting, at=at)
         if not waiting:
@@ -103,20 +109,23 @@ def _record_round(waiting: dict[str, list[Evidence]], *, at: datetime) -> dict[s
     """Judge and write once; gives the evidence of the devices whose guard refused."""
     devices = _read(waiting)
     strangers: list[Evidence] = []
-    former: list[ChangeRow] = []
+    former: list[Evidence] = []
     for mac, items in waiting.items():
         known = devices.get(mac)
         for item in items:
             if item.device_id is not None and (known is None or known.id != item.device_id):
-                former.append(_former_row(item, at=at))
+                former.append(item)
             elif known is None:
                 strangers.append(item)
             else:
-                _judge(known, mac, item.observation, at=at)
-    touched = [known for known in devices.values() if known.rows or known.standing != known.seen]
-    won = bulkwrites.write_devices([_write(known, at=at) for known in touched])
-    lost = {mac for mac, known in devices.items() if (known.rows or known.standing != known.seen) and known.id not in won}
-    rows = list(former)
+                _judge(known, item, at=at)
+    touched = {known.id for known in devices.values() if known.rows or known.standing != known.seen}
+    won = bulkwrites.write_devices([_write(known, at=at) for known in devices.values() if known.id in touched])
+    # What only waits is held against a release, too: it would be left without a device.
+    idle = {known.id for known in devices.values() if known.unsettled} - touched
+    lost_ids = (touched - won) | (idle - _hold(idle))
+    lost = {mac for mac, known in devices.items() if known.id in lost_ids}
+    rows = _former_rows(former, at=at)
     unsettled: list[tuple[int, Observation]] = []
     for mac, known in devices.items():
         if mac not in lost:
@@ -141,10 +150,21 @@ def _read(macs: Iterable[str]) -> dict[str, _Known]:
     return known
 
 
-def _judge(known: _Known, mac: str, observation: Observation, *, at: datetime) -> None:
+def _hold(device_ids: set[int]) -> set[int]:
+    """Lock devices until the transaction ends, in one order; gives those that are still there."""
+    if not device_ids:
+        return set()
+    held = Device.objects.select_for_update(no_key=True).filter(pk__in=device_ids).order_by("pk")
+    return set(held.values_list("pk", flat=True))
+
+
+def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
+    mac, observation = item.mac, item.observation
     if observation.source != DOOR and observation.clock.at < known.claimed_at:
         # Said of the phone's life with a former owner. (What the door saw before the claim is how this life begins.)
-        known.rows.append(_row(known, mac, observation, known.standing.state, known.standing.state, LATE, at=at))
+        # What was said is nothing for the present owner's eyes, unless it was the present owner who said it.
+        told = observation if item.device_id is not None else replace(observation, evidence={})
+        known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))
         return
     observed: Observed = observe(known.standing, observation, at=at, believes_hearsay=known.believes_hearsay)
     if observed.unsettled:
@@ -199,6 +219,18 @@ def _row(
     )
 
 
+def _former_rows(items: list[Evidence], *, at: datetime) -> list[ChangeRow]:
+    """Rows in the history of the former owners.
+
+    An owner that this registry does not know (it was restored from before that owner's time) has no history here.
+    """
+    if not items:
+        return []
+    owners = {item.organization_id for item in items if item.organization_id is not None}
+    present = set(Organization.objects.filter(pk__in=owners).values_list("pk", flat=True))
+    return [_former_row(item, at=at) for item in items if item.organization_id in present]
+
+
 def _former_row(item: Evidence, *, at: datetime) -> ChangeRow:
     observation = item.observation
     return ChangeRow(
@@ -247,7 +279,7 @@ def _keep_unsettled(unsettled: list[tuple[int, Observation]]) -> None:
                 sequence=observation.clock.sequence,
                 source=observation.source,
                 hearsay=observation.hearsay,
-                evidence=dict(observation.evidence),
+                evidence=orjson.loads(bulkwrites.json_text(observation.evidence)),
             )
             for device_id, observation in unsettled
         ]
@@ -262,6 +294,8 @@ def settle(*, at: datetime, limit: int = 1000) -> int:
     written to the history as refused.
     """
     waiting = list(UnsettledObservation.objects.select_related("device").order_by("at", "id")[:limit])
+    # As a release does: first the device, then what waits for it.
+    _hold({row.device_id for row in waiting})
     deleted, _ = UnsettledObservation.objects.filter(pk__in=[row.pk for row in waiting]).delete()
     if deleted != len(waiting):
         # Another worker settles the same rows: it has them.
@@ -290,18 +324,28 @@ def flag_stalled(*, at: datetime, limit: int = 5000) -> int:
     A phone with a target of its own and no profile is measured by STALLED_AFTER_MINUTES. The mark goes with the next
     change of state.
     """
-    allowances = set(RedirectProfile.objects.values_list("stalled_after_minutes", flat=True).distinct())
-    marked = 0
-    for minutes, own_target in [*((minutes, False) for minutes in allowances), (STALLED_AFTER_MINUTES, True)]:
-        whose = {"profile": None} if own_target else {"profile__stalled_after_minutes": minutes}
-        due = Device.objects.filter(
-            state=CustomizationState.CUSTOM_PENDING.value,
-            stalled_at=None,
-            state_since__lte=at - timedelta(minutes=minutes),
-            **whose,
-        )
-        still_due = {"state": CustomizationState.CUSTOM_PENDING.value, "stalled_at": None}
-        marked += Device.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit]), **still_due).update(
-            stalled_at=at, changed_at=at
-        )
-    return marked
+    waiting = Device.objects.filter(
+        state=CustomizationState.CUSTOM_PENDING.value,
+        stalled_at=None,
+        # No allowance is shorter; also keeps out a phone that leaves the state and reaches it anew meanwhile.
+        state_since__lte=at - timedelta(minutes=1),
+    )
+    allowed = Coalesce("profile__stalled_after_minutes", STALLED_AFTER_MINUTES)
+    # Annotated first: inside a filter Django would join by INNER and lose the phones without a profile.
+    measured = waiting.annotate(latest=_MinutesBefore(Value(at, output_field=DateTimeField()), allowed))
+    due = measured.filter(state_since__lte=F("latest"))
+    return waiting.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).update(stalled_at=at, changed_at=at)
+
+
+class _MinutesBefore(Func):
+    """A time less so many minutes out of a column: one query whatever allowances there are. SQLite has no intervals."""
+
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "(%(expressions)s * interval '1 minute')"
+        return self.as_sql(compiler, connection, template=template, arg_joiner=" - ", **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' minutes')"
+        return self.as_sql(compiler, connection, template=template, arg_joiner=", -", **context)

@@ -20,6 +20,11 @@ CONTENT_TYPE = "application/xml"
 # Bounds of what one profile may list: a phone reads its profile into a small buffer.
 MAX_PARAMETERS = 64
 MAX_VALUE_LENGTH = 2048
+# Of all values together: doors keep prepared documents in memory.
+MAX_TOTAL_LENGTH = 16_384
+
+# What a profile writes into a parameter's value where the phone's own report URL belongs.
+REPORT_PLACEHOLDER = "{report_url}"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Set by the decision itself, never by a profile's list.
@@ -32,7 +37,7 @@ class InvalidParameter(OnboardingError):
     """A flat-profile parameter that no phone can take."""
 
     code = "invalid_parameter"
-    remedy = "Give parameters as names and texts, as {\"Upgrade_Rule\": \"https://…/sip88xx.loads\"}."
+    remedy = 'Give parameters as names and texts, as {"Upgrade_Rule": "https://…/sip88xx.loads"}.'
 
 
 def check_parameters(parameters: Mapping[str, object]) -> dict[str, str]:
@@ -53,12 +58,20 @@ def check_parameters(parameters: Mapping[str, object]) -> dict[str, str]:
             )
         if not value.isprintable():
             raise InvalidParameter(f"The value of {name} holds control characters.", field="parameters")
+        if value.count(REPORT_PLACEHOLDER) > 1:
+            raise InvalidParameter(
+                f"The value of {name} holds {REPORT_PLACEHOLDER} more than once.", field="parameters"
+            )
         if name in _RULES and value:
             try:
                 ProfileRule.parse(value)
             except InvalidProfileRule as error:
                 raise InvalidParameter(f"{name}: {error.detail}", field="parameters") from error
         checked[name] = value
+    if sum(map(len, checked.values())) > MAX_TOTAL_LENGTH:
+        raise InvalidParameter(
+            f"The parameters have more than {MAX_TOTAL_LENGTH} characters together.", field="parameters"
+        )
     return checked
 
 

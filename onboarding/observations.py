@@ -24,6 +24,9 @@ RELEASED = "released"
 
 _RESET_PERIOD = timedelta(days=1)
 
+# How far a witness's clock may run ahead of ours: what contract 4 allows call-backs.
+_MOST_AHEAD = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -84,6 +87,16 @@ class Observed:
     @property
     def unsettled(self) -> bool:
         return not self.records
+
+
+def plausible(observation: Observation, *, at: datetime) -> Observation:
+    """The observation, with our time `at` where its clock is far ahead of ours. Pure.
+
+    One door with a wrong clock would otherwise make everything that is seen of its phones from then on late.
+    """
+    if observation.clock.at <= at + _MOST_AHEAD:
+        return observation
+    return replace(observation, clock=replace(observation.clock, at=at))
 
 
 def observe(standing: Standing, observation: Observation, *, at: datetime, believes_hearsay: bool) -> Observed:

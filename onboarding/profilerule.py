@@ -33,10 +33,11 @@ _SERVER = re.compile(
     r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:\$\([^()/]{0,40}\)|\$(?!\()|[^$/:\[\]@?#]){1,253})(?::(?P<port>[^/?#]*))?"
 )
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_OPERAND = r'"[^"]*"|(?:\$\([^()]*\)|[^\s"=!<>()])+'
 _COMPARISON = re.compile(
-    r"""\s*(?P<left>"[^"]*"|[^\s"=!<>()]+)\s*
+    rf"""\s*(?P<left>{_OPERAND})\s*
         (?P<operator>!=|<=|>=|=|<|>|\b(?:eq|ne|lt|le|gt|ge)\b)\s*
-        (?P<right>"[^"]*"|[^\s"=!<>()]+)\s*""",
+        (?P<right>{_OPERAND})\s*""",
     re.VERBOSE,
 )
 _AND = re.compile(r"and\b")
@@ -302,7 +303,7 @@ class _Reader:
             return scheme, "", None, self.text[start:end]
         userinfo = self.text.find("@", start, end)
         slash = self.text.find("/", start, end)
-        if 0 <= userinfo and (slash < 0 or userinfo < slash):
+        if userinfo >= 0 and (slash < 0 or userinfo < slash):
             raise self.fail("a user name does not belong into the URL; use [--uid U --pwd P].", userinfo)
         if not scheme and slash < 0 and ":" not in self.text[start:end]:
             # A bare file name, as the factory default $PN.cfg: read from the TFTP server that DHCP gave.

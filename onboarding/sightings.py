@@ -6,12 +6,16 @@ from datetime import datetime
 
 from django.db import connection
 
+from onboarding import bulkwrites
 from onboarding.models import Sighting
 from onboarding.observations import Observation
 from onboarding.states import Event
 
 # At most so many MACs are remembered: an attacker can invent 2^47 of them.
 MOST_SIGHTINGS = 1_000_000
+
+# The columns' lengths. What a phone says beyond is cut, not refused: a batch holds other phones' evidence too.
+_SAID_LENGTHS = {"model": 40, "serial": 32, "firmware": 64}
 
 _UPSERT = """
     INSERT INTO onboarding_sighting (mac, first_at, last_at, count, model, serial, firmware)
@@ -41,7 +45,10 @@ def record_all(observations: Sequence[tuple[str, Observation]]) -> None:
         if observation.event != Event.ASKED:
             continue
         at = observation.clock.at
-        said = [str(observation.evidence.get(name, "")) for name in ("model", "serial", "firmware")]
+        said = [
+            bulkwrites.storable(str(observation.evidence.get(name, "")))[:length]
+            for name, length in _SAID_LENGTHS.items()
+        ]
         if mac in sums:
             present = sums[mac]
             present.first_at, present.last_at = min(present.first_at, at), max(present.last_at, at)

@@ -74,7 +74,7 @@ class Step:
 
 
 _OPEN, _PENDING, _CUSTOM, _ACQUIRED, _UNAVAILABLE, _ABORTED = map(Step, CustomizationState)
-_RESET_THEN_PENDING = Step(CustomizationState.PENDING, after_reset=True)
+_AFTER_RESET = Step(CustomizationState.PENDING, after_reset=True)
 _STAY = None
 _ILLEGAL = False
 
@@ -82,7 +82,7 @@ _ILLEGAL = False
 # fmt: off
 _TABLE: dict[Event, tuple[Step | bool | None, ...]] = {
     #                            Open       Pending       Custom P.  Acquired             Unavailable   Aborted
-    Event.ASKED:                (_PENDING, _STAY,        _PENDING,  _RESET_THEN_PENDING, _PENDING,     _RESET_THEN_PENDING),
+    Event.ASKED:                (_PENDING, _STAY,        _PENDING,  _AFTER_RESET,        _PENDING,     _AFTER_RESET),
     Event.ANSWERED:             (_ILLEGAL, _CUSTOM,      _STAY,     _ILLEGAL,            _ILLEGAL,     _ILLEGAL),
     Event.NOT_FOUND:            (_ILLEGAL, _UNAVAILABLE, _ILLEGAL,  _ILLEGAL,            _STAY,        _ILLEGAL),
     Event.ACQUIRED:             (_ILLEGAL, _ILLEGAL,     _ACQUIRED, _STAY,               _ILLEGAL,     _ILLEGAL),

@@ -1,5 +1,9 @@
 """A target: a profile rule that a phone may be sent to, which is any that does not point back to this service."""
 
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+
 from onboarding.errors import OnboardingError
 from onboarding.profilerule import ProfileRule
 
@@ -8,8 +12,10 @@ MAX_TARGETS = 8
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "tftp": 69, "": 69, "gds": None}
 
-# (host in lower case, port) of this service.
+# (host, port) of this service.
 Addresses = frozenset[tuple[str, int]]
+
+_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0[0-7]{1,11}|[1-9][0-9]{0,9}|0")
 
 
 class TargetPointsBack(OnboardingError):
@@ -23,7 +29,7 @@ class InvalidTargets(OnboardingError):
     """The list of targets is empty, too long or not a list of texts."""
 
     code = "invalid_targets"
-    remedy = "Give a list of profile rules, as [\"https://cfg.example.net/$MA.xml\"]; the first is handed out."
+    remedy = 'Give a list of profile rules, as ["https://cfg.example.net/$MA.xml"]; the first is handed out.'
 
 
 def parse(text: str, *, own: Addresses, field: str = "target") -> ProfileRule:
@@ -33,10 +39,10 @@ def parse(text: str, *, own: Addresses, field: str = "target") -> ProfileRule:
     except OnboardingError as error:
         error.field = field
         raise
+    here = _canonical_all(own)
     for alternative in rule.alternatives:
-        host = alternative.server.lower().strip("[]").rstrip(".")
         port = alternative.port or _DEFAULT_PORTS[alternative.scheme]
-        if (host, port) in own:
+        if alternative.server and (_canonical(alternative.server), port) in here:
             raise TargetPointsBack(f"{text!r} points back to this service.", field=field)
     return rule
 
@@ -48,3 +54,33 @@ def parse_list(value: object, *, own: Addresses) -> list[str]:
     if not 1 <= len(value) <= MAX_TARGETS:
         raise InvalidTargets(f"Give 1 to {MAX_TARGETS} targets.", field="targets")
     return [parse(text, own=own, field="targets").text for text in value]
+
+
+@lru_cache(maxsize=8)
+def _canonical_all(own: Addresses) -> frozenset[tuple[str, int | None]]:
+    return frozenset((_canonical(host), port) for host, port in own)
+
+
+def _canonical(host: str) -> str:
+    """One spelling for each host; every address that means "this machine" is `localhost` (RFC 1122, 4291, 6761)."""
+    name = host.lower().removesuffix(".")
+    address: IPv4Address | IPv6Address | None = _ipv4(name)
+    # A name with a macro can hold colons too; only phones know what it is.
+    if address is None and ":" in name and "$" not in name:
+        address = IPv6Address(name.strip("[]"))
+        address = address.ipv4_mapped or address
+    if address is not None:
+        return "localhost" if address.is_loopback or address.is_unspecified else str(address)
+    return "localhost" if name.endswith(".localhost") else name
+
+
+def _ipv4(name: str) -> IPv4Address | None:
+    """Read what resolvers read as an IPv4 address (inet_aton): one to four parts, decimal, octal or hexadecimal."""
+    parts = name.split(".")
+    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    numbers = [int(part, 16) if part[:2] == "0x" else int(part, 8 if part[0] == "0" else 10) for part in parts]
+    *leading, last = numbers
+    if any(number > 255 for number in leading) or last >= 256 ** (5 - len(parts)):
+        return None
+    return IPv4Address(sum(number << 24 - 8 * place for place, number in enumerate(leading)) + last)

@@ -62,8 +62,12 @@ profile_rules = (
 # Text made of the grammar's own pieces in any order: far likelier to reach its corners than arbitrary text.
 rule_shards = st.lists(
     st.one_of(
-        st.sampled_from(["(", ")", ")?", ")!", "[", "]", "|", '"', "$", "$(", ":", "/", "://", "@", "?", "#", " ", ";", "="]),
-        st.sampled_from([" and ", " eq ", ">=", "--key", "--srv", "--post", "gds://", "https://", "[::1]", "a" * 64, "é"]),
+        st.sampled_from(
+            ["(", ")", ")?", ")!", "[", "]", "|", '"', "$", "$(", ":", "/", "://", "@", "?", "#", " ", ";", "="]
+        ),
+        st.sampled_from(
+            [" and ", " eq ", ">=", "--key", "--srv", "--post", "gds://", "https://", "[::1]", "a" * 64, "é"]
+        ),
         _macros,
         _words,
         _comparisons,

@@ -52,7 +52,7 @@ class ApiKeyAdmin(scope.VerbAdmin):
     ordering = ("-pk",)
     actions = ("revoke_selected",)
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         # Whoever has the key's text may paste its beginning, or all of it.
         term = search_term.strip()
         return super().get_search_results(request, queryset, term.split("_")[1] if term.startswith("zt_") else term)
@@ -127,4 +127,6 @@ class ApiKeyAdmin(scope.VerbAdmin):
 
     @admin.display(description="May")
     def may(self, row: ApiKey) -> SafeString:
-        return format_html('<span class="chips">{}</span>', format_html_join(" ", "<code>{}</code>", ((s,) for s in row.scopes)))
+        return format_html(
+            '<span class="chips">{}</span>', format_html_join(" ", "<code>{}</code>", ((s,) for s in row.scopes))
+        )

@@ -121,7 +121,7 @@ class MembershipInline(TabularInline):
 
 
 @admin.register(User)
-class AccountAdmin(DjangoUserAdmin, ModelAdmin):
+class AccountAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # generic in stubs only
     """For the operator alone: an account may belong to several organizations."""
 
     form, add_form, change_password_form = UserChangeForm, UserCreationForm, AdminPasswordChangeForm

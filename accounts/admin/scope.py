@@ -1,5 +1,7 @@
-"""ScopedAdmin, the base of the admin's pages: lists, pages, choices, autocompletion, actions and confirmations are cut to
-what a person may see and do, by `accounts.standing` and `visible_to`, here and nowhere else.
+"""ScopedAdmin, the base of the admin's pages.
+
+Lists, pages, choices, autocompletion, actions and confirmations are cut to what a person may see and do, by
+`accounts.standing` and `visible_to`, here and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -37,7 +39,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs 
         return int(rows.order_by()[: self.MOST + 1].count())
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         return min(self._counted, self.MOST)
 
     @property
@@ -106,7 +108,7 @@ class ScopedAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only the filters that the page offers: anything else typed into the address could read every row."""
-        return False
+        return lookup in {getattr(offered, "parameter_name", None) for offered in self.list_filter}
 
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         related = db_field.remote_field.model._default_manager.all()
@@ -124,9 +126,16 @@ class ScopedAdmin(ModelAdmin):
         if self.asks_for_organization(request):
             chosen: Organization = cleaned["organization"]
             return chosen
-        return Organization.objects.visible_to(standing.of(request).viewer(self.changed_by)).get()
+        only: Organization = Organization.objects.visible_to(standing.of(request).viewer(self.changed_by)).get()
+        return only
 
     # Lists
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        # Autocompletion hands over what came, and PostgreSQL refuses a text with NUL.
+        if not search_term.isprintable():
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Whose row it is stands in lists only for those who see several organizations."""
@@ -142,11 +151,9 @@ class ScopedAdmin(ModelAdmin):
             return Empty(f"No {names} match", "Look for something else, or take the filters off.", (("Show all", "?"),))
         return Empty(f"No {names} yet", "Nothing has been recorded so far.")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         title = str(self.opts.verbose_name_plural)
-        response = super().changelist_view(
-            request, {"title": title[:1].upper() + title[1:], **(extra_context or {})}
-        )
+        response = super().changelist_view(request, {"title": title[:1].upper() + title[1:], **(extra_context or {})})
         changes = getattr(response, "context_data", None) and response.context_data.get("cl")
         if changes is not None:
             # The theme prints "N results (Show all)" wherever the two differ; the whole table is never counted.
@@ -174,7 +181,9 @@ class ScopedAdmin(ModelAdmin):
         """What stands against ending it, a few lines at most."""
         return []
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """No collecting of related rows: there may be a million of them, and the verb decides."""
         protected = [line for row in objs for line in self.what_holds(row)]
         return [str(row) for row in objs], {}, set(), protected

@@ -21,7 +21,8 @@ _REMEDIES = {
 
 def sentence(error: OnboardingError) -> str:
     """What was wrong and what to do about it."""
-    remedy = _REMEDIES.get(error.code, error.remedy)
+    # A remedy of the error's own knows more than its class's.
+    remedy = error.remedy if "remedy" in vars(error) else _REMEDIES.get(error.code, error.remedy)
     return f"{error.detail} {remedy}".strip()
 
 

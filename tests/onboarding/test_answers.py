@@ -1,6 +1,7 @@
 """The one decision: every rule, their order, the list of rules tried, and what the owner can do about each outcome."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -62,18 +63,38 @@ CASES = [
     ("disabled", profile(enabled=False), {}, "profile_disabled"),
     ("disabled, own target", profile(enabled=False) | {"target": "https://o.net/"}, {}, "profile_disabled"),
     ("suspended", {"organization_suspended": True}, {}, "organization_suspended"),
-    ("suspended, own target", {"organization_suspended": True, "profile": None, "target": "x"}, {}, "organization_suspended"),
+    (
+        "suspended, own target",
+        {"organization_suspended": True, "profile": None, "target": "x"},
+        {},
+        "organization_suspended",
+    ),
     ("certificate required, none shown", profile(identity="required"), {}, "identity_missing"),
     ("certificate required, shown", profile(identity="required"), {"certified_mac": MAC}, "redirected"),
-    ("certificate required, another's", profile(identity="required"), {"certified_mac": OTHER_MAC}, "identity_mismatch"),
+    (
+        "certificate required, another's",
+        profile(identity="required"),
+        {"certified_mac": OTHER_MAC},
+        "identity_mismatch",
+    ),
     ("certificate preferred, none shown", profile(identity="preferred"), {}, "redirected"),
-    ("certificate preferred, another's", profile(identity="preferred"), {"certified_mac": OTHER_MAC}, "identity_mismatch"),
+    (
+        "certificate preferred, another's",
+        profile(identity="preferred"),
+        {"certified_mac": OTHER_MAC},
+        "identity_mismatch",
+    ),
     ("certificate not asked for, another's", {}, {"certified_mac": OTHER_MAC}, "redirected"),
     ("another model, not matched", {}, {"model": "CP-6841-3PCC"}, "redirected"),
     ("another model, matched", profile(match_model=True), {"model": "CP-6841-3PCC"}, "model_mismatch"),
     ("the model, matched", profile(match_model=True), {}, "redirected"),
     ("another serial", {}, {"serial": "FCH0000AAAA"}, "serial_mismatch"),
-    ("another serial, own target alone", {"profile": None, "target": "x"}, {"serial": "FCH0000AAAA"}, "serial_mismatch"),
+    (
+        "another serial, own target alone",
+        {"profile": None, "target": "x"},
+        {"serial": "FCH0000AAAA"},
+        "serial_mismatch",
+    ),
     ("no serial said", {}, {"serial": ""}, "redirected"),
     ("no serial known", {"serial": ""}, {"serial": "FCH0000AAAA"}, "redirected"),
     ("before the window", {"valid_from": AT + 1}, {}, "outside_window"),
@@ -102,7 +123,7 @@ def test_an_unregistered_phone_is_an_unknown_device():
 def test_the_rules_are_tried_in_the_designs_order():
     assert RULES == ORDER
     # Everything is wrong at once; curing what is refused lets exactly the next rule refuse.
-    everything = dict(identity="required", match_model=True)
+    everything: dict[str, Any] = {"identity": "required", "match_model": True}
     wrong = replace(
         DEVICE, organization_suspended=True, valid_until=AT, profile=replace(PROFILE, enabled=False, **everything)
     )

@@ -9,7 +9,13 @@ from onboarding.targets import InvalidTargets, TargetPointsBack
 from tests import strategies
 
 OWN = frozenset(
-    {("activate.example.net", 443), ("localhost", 8000), ("127.0.0.1", 8000), ("192.0.2.7", 8000), ("2001:db8::7", 8000)}
+    {
+        ("activate.example.net", 443),
+        ("localhost", 8000),
+        ("127.0.0.1", 8000),
+        ("192.0.2.7", 8000),
+        ("2001:db8::7", 8000),
+    }
 )
 
 POINT_BACK = [

@@ -1,0 +1,115 @@
+"""A phone's history in words, for its page and for the history's list."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.safestring import SafeString
+
+from onboarding import registry
+from onboarding.admin import drawing
+from onboarding.models import Device, StateChange
+from onboarding.observations import ILLEGAL, LATE, RELEASED, RESET_LIMIT, UNPROVEN
+from onboarding.states import Event
+
+# A page shows so many; the rest is in the history's list.
+MOST_ON_A_PAGE = 50
+
+EVENTS: Mapping[str, str] = {
+    Event.ASKED: "Asked this service where to go",
+    Event.ANSWERED: "Was given its provider's URL",
+    Event.NOT_FOUND: "Asked in vain: there was nothing to give",
+    Event.ACQUIRED: "Fetched its provider's profile",
+    Event.DHCP_PROVISIONED: "Was set up by DHCP",
+    Event.MANUALLY_PROVISIONED: "Was set up by hand",
+    Event.FACTORY_RESET: "Was reset to factory settings",
+    Event.RESYNC_FAILED: "Could not fetch its provider's profile",
+    registry.CLAIMED: "Registered",
+    registry.CHANGED: "Registration changed",
+    registry.DISOWNED: "Released",
+}
+SOURCES: Mapping[str, str] = {
+    "door": "the phone's query",
+    "beacon": "the phone's beacon",
+    "report": "the phone's report",
+    "callback": "the provider's call-back",
+    "admin": "admin site",
+    "api": "API",
+    "command": "command line",
+    "sighting": "seen before it was registered",
+    "activation": "activation code",
+}
+REFUSALS: Mapping[str, str] = {
+    LATE: "Arrived late: newer evidence had been counted already.",
+    UNPROVEN: "Nothing proves the sender, and the profile only records such reports.",
+    ILLEGAL: "Cannot follow from the state that the phone was in.",
+    RESET_LIMIT: "More inferred factory resets in a day than a phone can make.",
+    RELEASED: "The device was released meanwhile.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One point of the timeline."""
+
+    at: datetime
+    ago: SafeString
+    words: str
+    source: str
+    by: str
+    moved: bool
+    before: SafeString
+    after: SafeString
+    dot: str
+    inferred: bool
+    refused: str
+    evidence: tuple[tuple[str, str], ...]
+
+
+def words(event: str) -> str:
+    """An event as a person would say it."""
+    return EVENTS.get(event, event.replace("_", " ").capitalize())
+
+
+def source(name: str) -> str:
+    """Where the evidence came from, in words."""
+    return SOURCES.get(name, name)
+
+
+def refusal(reason: str) -> str:
+    """Why a row moved nothing, in words."""
+    return REFUSALS.get(reason, reason)
+
+
+def entry(row: StateChange) -> Entry:
+    """A history row as it is drawn."""
+    evidence = {**row.evidence}
+    by = str(evidence.pop("by", ""))
+    own = row.event in (registry.CLAIMED, registry.CHANGED, registry.DISOWNED)
+    dot = "own" if own else "refused" if row.refused else f"state-{row.after}" if row.after else "own"
+    return Entry(
+        at=row.at,
+        ago=drawing.ago(row.at),
+        words=words(row.event),
+        source=source(row.source),
+        by=by,
+        moved=row.before != row.after,
+        before=drawing.badge(row.before),
+        after=drawing.badge(row.after),
+        dot=dot,
+        inferred=row.inferred,
+        refused=refusal(row.refused) if row.refused else "",
+        evidence=tuple((name, _printed(value)) for name, value in evidence.items()),
+    )
+
+
+def of(device: Device) -> tuple[list[Entry], bool]:
+    """The newest entries of a device's history, newest first, and whether there are more."""
+    # `id` is the order in which rows were written, which the index has; `at` may jump back for late evidence.
+    rows = list(StateChange.objects.filter(device=device).order_by("-id")[: MOST_ON_A_PAGE + 1])
+    return [entry(row) for row in rows[:MOST_ON_A_PAGE]], len(rows) > MOST_ON_A_PAGE
+
+
+def _printed(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
