@@ -29,6 +29,8 @@ _ROUNDS = 10
 STALLED_AFTER_MINUTES = 30
 
 DOOR = "door"
+# Tokens tell the second in which an answer was given.
+_TOKEN_RESOLUTION = timedelta(seconds=1)
 
 
 class StateContended(Exception):
@@ -40,13 +42,24 @@ class Evidence:
     """An observation of the phone with this MAC.
 
     `device_id` and `organization_id` tell whose phone it was when the door saw it; None when the door did not know it,
-    or did not look.
+    or did not look. `answered_at` is when the answer was given, to the second, that a beacon or report proves to have got.
     """
 
     mac: str
     observation: Observation
     device_id: int | None = None
     organization_id: int | None = None
+    answered_at: datetime | None = None
+
+    def is_older_than(self, claimed_at: datetime) -> bool:
+        """Whether it tells of a life that ended before this claim.
+
+        What a door saw of a phone that nobody had is how the next life begins, and so is never older.
+        """
+        if self.observation.source == DOOR:
+            return False
+        answered_before = self.answered_at is not None and self.answered_at + _TOKEN_RESOLUTION <= claimed_at
+        return answered_before or self.observation.clock.at < claimed_at
 
 
 @dataclass(slots=True)
@@ -160,8 +173,7 @@ def _hold(device_ids: set[int]) -> set[int]:
 
 def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
     mac, observation = item.mac, item.observation
-    if observation.source != DOOR and observation.clock.at < known.claimed_at:
-        # Said of the phone's life with a former owner. (What the door saw before the claim is how this life begins.)
+    if item.is_older_than(known.claimed_at):
         # What was said is nothing for the present owner's eyes, unless it was the present owner who said it.
         told = observation if item.device_id is not None else replace(observation, evidence={})
         known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
+from typing import Any
 
 import orjson
 from django.db import connection, transaction
@@ -30,6 +31,7 @@ _ENOUGH_OCTETS = 2 * 1024 * 1024
 
 _EVENTS = {event.value: event for event in REPORTABLE_EVENTS}
 _SAID_OF_QUERY = ("model", "serial", "firmware", "from")
+_SAID_OF_REPORT = ("model", "serial", "from")
 
 
 def apply_waiting(*, at: datetime, most_rounds: int = 1000) -> int:
@@ -53,7 +55,7 @@ def _apply_round(*, at: datetime) -> int | None:
     if first is None:
         return None
     batches = list(Batch.objects.filter(round=first.round).select_related("journal").order_by("id"))
-    lines: list[tuple[int, str, dict[str, object]]] = []
+    lines: list[tuple[int, list[Evidence]]] = []
     for batch in batches:
         accepted = Journal.objects.filter(pk=batch.journal_id, applied=batch.start).update(applied=batch.end)
         if not accepted:
@@ -61,13 +63,13 @@ def _apply_round(*, at: datetime) -> int | None:
             logger.warning("Batch %s does not continue its journal; it is dropped and will be handed in again.", batch)
             Journal.objects.filter(pk=batch.journal_id).update(received=F("applied"))
             continue
-        read = list(_lines(bytes(batch.content)))
+        read = list(_lines(bytes(batch.content), batch.journal.machine))
         torn = read.count(None)
         Journal.objects.filter(pk=batch.journal_id).update(lines=F("lines") + len(read) - torn, torn=F("torn") + torn)
-        lines += [(line["seq"], batch.journal.machine, line) for line in read if line is not None]
+        lines += [line for line in read if line is not None]
     Batch.objects.filter(pk__in=[batch.pk for batch in batches]).delete()
     lines.sort(key=itemgetter(0))
-    customization.record_all([item for _, clock, line in lines for item in evidence_of(line, clock)], at=at)
+    customization.record_all([item for _, evidence in lines for item in evidence], at=at)
     return len(lines)
 
 
@@ -80,39 +82,44 @@ def _alone() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _lines(content: bytes) -> Iterator[dict[str, object] | None]:
-    """The lines of a batch in order; None for one that is torn."""
+def _lines(content: bytes, machine: str) -> Iterator[tuple[int, list[Evidence]] | None]:
+    """The sequence and the evidence of each line in order; None for one that is torn or says nothing that can be."""
     for raw in content.split(b"\n"):
         if not raw:
             continue
         try:
             line = orjson.loads(raw)
-            line["seq"] + 0, line["at"] + "", line["event"] + ""
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+            yield line["seq"] + 0, evidence_of(line, machine)
+        except (ValueError, KeyError, TypeError, AttributeError):
             yield None
-        else:
-            yield line
 
 
-def evidence_of(line: dict[str, object], machine: str) -> Iterator[Evidence]:
-    """What one journal line shows. A query is two events: it was asked, then answered or not."""
+def evidence_of(line: dict[str, Any], machine: str) -> list[Evidence]:
+    """What one journal line shows. A query is two events: it was asked, then answered or not.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for a line that no door writes.
+    """
     kind = line["event"]
     if kind not in {"query", "beacon", "report"}:
         # The journal's own remarks, as a count of dropped lines.
-        return
-    clock = Clock(datetime.fromisoformat(str(line["at"])), machine, int(str(line["seq"])))
-    mac = str(line["mac"])
+        return []
+    clock = Clock(datetime.fromisoformat(line["at"]), machine, line["seq"])
+    mac = line["mac"].upper()
     if kind == "query":
         device_id, organization_id, outcome = line["device"], line["organization"], line["outcome"]
         said = {name: line[name] for name in _SAID_OF_QUERY if line[name]}
-        given = {"outcome": outcome, "target": line["target"]} if outcome == REDIRECTED else {"outcome": outcome}
-        answered = Event.ANSWERED if outcome == REDIRECTED else Event.NOT_FOUND
-        for event, evidence in ((Event.ASKED, said), (answered, given)):
-            yield Evidence(mac, Observation(event, clock, DOOR, evidence), device_id, organization_id)  # type: ignore[arg-type]
-        return
-    said = {name: line[name] for name in ("model", "serial", "from") if line[name]} | dict(line["said"])  # type: ignore[call-overload]
-    answered_at = line["answered_at"]
-    if answered_at is not None:
-        said["answered"] = datetime.fromtimestamp(int(str(answered_at)), UTC).isoformat()
-    event = _EVENTS[str(line["what"])]
-    yield Evidence(mac, Observation(event, clock, str(kind), said, hearsay=answered_at is None))
+        if outcome == REDIRECTED:
+            event, given = Event.ANSWERED, {"outcome": outcome, "target": line["target"]}
+        else:
+            event, given = Event.NOT_FOUND, {"outcome": outcome}
+        return [
+            Evidence(mac, Observation(Event.ASKED, clock, DOOR, said), device_id, organization_id),
+            Evidence(mac, Observation(event, clock, DOOR, given), device_id, organization_id),
+        ]
+    said = {name: line[name] for name in _SAID_OF_REPORT if line[name]} | line["said"]
+    answered_at = None
+    if line["answered_at"] is not None:
+        answered_at = datetime.fromtimestamp(line["answered_at"], UTC)
+        said["answered"] = answered_at.isoformat()
+    observation = Observation(_EVENTS[line["what"]], clock, kind, said, hearsay=answered_at is None)
+    return [Evidence(mac, observation, answered_at=answered_at)]

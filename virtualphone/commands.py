@@ -175,7 +175,8 @@ def _circumstances(options: Namespace) -> Circumstances:
 
 
 def _wire(options: Namespace) -> wire.Wire:
-    return wire.Wire(timeout_seconds=options.timeout, trust=_trust(options))
+    # Without an authority of its own the wire makes its context when it first meets https.
+    return wire.Wire(timeout_seconds=options.timeout, trust=_trust(options) if options.ca else None)
 
 
 def _trust(options: Namespace) -> ssl.SSLContext:

@@ -17,13 +17,17 @@ from virtualphone import conditions, macros
 # In the order in which a phone runs them; the first that fails stops the sequence.
 NAMES = ("Profile_Rule", "Profile_Rule_B", "Profile_Rule_C", "Profile_Rule_D")
 
+# More than any parameter of a phone holds; also the bound for hostile input.
+MAX_RULE_LENGTH = 2048
+
 # Quoted texts and one level of parentheses (a macro) may stand inside the parentheses.
 _INSIDE = r'(?:"[^"]*"|[^"()]|\([^()]*\))*'
+# Blanks are possessive (`*+`): a rule that is nothing but blanks must not be tried in every way to split them.
 _ALTERNATIVE = re.compile(
-    rf"\s*(?:\((?P<condition>{_INSIDE})\)\?)?"
-    rf"\s*(?:\((?P<assignments>{_INSIDE})\)!)?"
-    r'\s*(?:\[(?P<options>\s*--(?:"[^"]*"|[^"\]])*)\])?'
-    r"\s*(?P<url>[^\s|]*)\s*(?P<end>\||$)"
+    rf"\s*+(?:\((?P<condition>{_INSIDE})\)\?\s*+)?"
+    rf"(?:\((?P<assignments>{_INSIDE})\)!\s*+)?"
+    r'(?:\[(?P<options>\s*--(?:"[^"]*"|[^"\]])*)\]\s*+)?'
+    r"(?P<url>(?![(\[])[^\s|]*+)\s*+(?P<end>\||$)"
 )
 _OPTION = re.compile(r'\s*--(?:(?P<flag>srv)\b|(?P<name>key|uid|pwd|post|alias)\s+(?P<value>"[^"]+"|(?!--)[^\s"]+))\s*')
 _ASSIGNMENT = re.compile(r'\s*(?P<name>[A-Za-z][A-Za-z0-9_]*)\s*=\s*"(?P<value>[^"]*)"\s*;?\s*')
@@ -55,6 +59,8 @@ class Target:
 
 def evaluate(text: str, values: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> Target | None:
     """The first alternative that holds, macros expanded; None if the rule is skipped. Raises InvalidRule."""
+    if len(text) > MAX_RULE_LENGTH:
+        raise InvalidRule(f"longer than {MAX_RULE_LENGTH} characters")
     here = 0
     while here < len(text):
         match = _ALTERNATIVE.match(text, here)

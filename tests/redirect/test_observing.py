@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from onboarding import registry as registry_verbs
 from onboarding.models import Device, Sighting, StateChange
 from redirect import journal, observing, publishing
 from redirect.journal import Journal
@@ -43,8 +44,11 @@ def _query(mac: str, device: Device | None = None, **said: str) -> str:
     return json.dumps(line)[1:-1]
 
 
-def _report(mac: str, what: str, *, proven: bool = True, event: str = "report") -> str:
-    answered_at = int(datetime.now(UTC).timestamp()) if proven else None
+def _report(
+    mac: str, what: str, *, proven: bool = True, event: str = "report", answered_at: int | None = None
+) -> str:
+    if proven and answered_at is None:
+        answered_at = int(datetime.now(UTC).timestamp())
     line = {
         "event": event, "what": what, "mac": mac, "model": "", "serial": "", "from": "192.0.2.1",
         "answered_at": answered_at, "said": {},
@@ -167,6 +171,7 @@ def test_torn_lines_are_skipped_and_counted(tmp_path):
     with file.open("ab") as torn:
         torn.write(b'{"seq":12,"at":"20\n')
         torn.write(b"\xff\xfe not json\n\n[]\n")
+        torn.write(b'{"seq":13,"at":"2026-11-22T09:30:00.1Z","event":"query"}\n{"seq":13,"at":"soon","event":"query","mac":"0"}\n')
     log.append(_query("00562B0A0001"))
 
     JournalCollector(tmp_path, kept=KEPT).hand_in()
@@ -174,7 +179,7 @@ def test_torn_lines_are_skipped_and_counted(tmp_path):
 
     assert Sighting.objects.get().count == 2
     row = JournalRow.objects.get()
-    assert (row.lines, row.torn) == (2, 3)
+    assert (row.lines, row.torn) == (2, 5)
     assert row.applied == row.received == file.stat().st_size
 
 
@@ -309,6 +314,21 @@ def test_a_call_back_that_overtakes_the_journal_waits_for_it(tmp_path):
     _apply()
 
     assert _history(device.mac)[-1] == ("acquired", "acquired", "")
+
+
+def test_a_beacon_for_a_former_owner_s_answer_says_nothing_to_the_next(tmp_path):
+    former = factories.make_device(profile=factories.make_profile(), at=timezone.now() - timedelta(hours=2))
+    log = Journal(tmp_path, "door1")
+    token_of = int((timezone.now() - timedelta(hours=1)).timestamp())
+    registry_verbs.release(actor=factories.ACTOR, device=former, at=timezone.now() - timedelta(minutes=30))
+    present = factories.make_device(mac=former.mac, profile=factories.make_profile(), at=timezone.now())
+    log.append(_query(present.mac, present))
+    log.append(_report(present.mac, "acquired", event="beacon", answered_at=token_of))
+
+    JournalCollector(tmp_path, kept=KEPT).hand_in()
+    _apply()
+
+    assert _history(present.mac)[-1] == ("acquired", "custom_pending", "late")
 
 
 def test_journals_of_an_earlier_boot_go_first(tmp_path):

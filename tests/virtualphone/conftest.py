@@ -7,7 +7,8 @@ import pytest
 
 from tests.virtualphone.loopback import Loopback
 from virtualphone import edos, flash, identity, wire
-from virtualphone.phone import Circumstances, Step, VirtualPhone
+from virtualphone.outcomes import Step
+from virtualphone.phone import Circumstances, VirtualPhone
 
 MAC = "00562B043615"
 MODEL = "CP-8841-3PCC"

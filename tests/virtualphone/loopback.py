@@ -33,9 +33,7 @@ class Answer:
 
 
 def profile(**parameters: str) -> bytes:
-    lines = "".join(
-        f'<{name} ua="na">{value.replace("&", "&amp;")}</{name}>' for name, value in parameters.items()
-    )
+    lines = "".join(f'<{name} ua="na">{value.replace("&", "&amp;")}</{name}>' for name, value in parameters.items())
     return f"<flat-profile>{lines}</flat-profile>".encode()
 
 
