@@ -5,7 +5,11 @@ import os
 from celery import Celery
 from celery.schedules import schedule
 
+from config import phones
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# A worker that is started directly says in one line what is wrong with its environment.
+phones.read_or_stop()
 
 app = Celery("onboarding")
 app.config_from_object("django.conf:settings", namespace="CELERY")

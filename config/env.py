@@ -106,12 +106,41 @@ def base_url(name: str, default: str) -> str:
     return value
 
 
+def host_names(name: str, default: Iterable[str]) -> list[str]:
+    """Names that requests may be addressed to; `.example.net` takes all names below it, `*` any name."""
+    found = words(name, default)
+    for value in found:
+        if value != "*" and not re.fullmatch(r"\.?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", value):
+            raise ConfigurationError(name, f"{value!r} is not a host name.")
+    return found
+
+
+def broker(name: str, default: str) -> str:
+    """The URL of a broker that this service knows how to use."""
+    value = text(name, default)
+    if urlsplit(value).scheme not in {"amqp", "amqps", "redis", "rediss", "filesystem"}:
+        raise ConfigurationError(name, "is not an amqp:// or redis:// URL.")
+    return value
+
+
+def secrets(name: str, file: Path, *, make: str) -> list[str]:
+    """A list of secrets, divided by commas, each as strong as one; or the one that is kept in `file`."""
+    given = words(name)
+    for value in given:
+        _check_strength(name, value)
+    return given or [secret(name, file, make=make)]
+
+
+def _check_strength(name: str, value: str) -> None:
+    if len(value) < 32 or len(set(value)) < 10:
+        raise ConfigurationError(name, "is weak; give at least 32 random characters.")
+
+
 def secret(name: str, file: Path, *, make: str) -> str:
     """A secret of at least 32 characters: given, or kept in `file`, where `make` is written the first time."""
     given = text(name)
     if given:
-        if len(given) < 32 or len(set(given)) < 10:
-            raise ConfigurationError(name, "is weak; give at least 32 random characters.")
+        _check_strength(name, given)
         return given
     try:
         if not file.exists():

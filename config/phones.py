@@ -2,10 +2,14 @@
 
 import os
 import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from config import env
+
+# Answered by the door and the service themselves.
+_PROBES = ("/healthz", "/readyz", "/metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def secret_key(directory: Path) -> str:
 def read() -> DoorConfiguration:
     """Read the environment. Raises env.ConfigurationError."""
     directory = data_dir()
-    host, port = env.text("HOST", "127.0.0.1"), env.number("PORT", 8000, least=1, most=65535)
+    host, port = env.host("HOST", "127.0.0.1"), env.number("PORT", 8000, least=1, most=65535)
     shown = f"[{host}]" if ":" in host else host
     configuration = DoorConfiguration(
         data_dir=directory,
@@ -58,13 +62,21 @@ def read() -> DoorConfiguration:
         trusted_proxies=tuple(env.networks("TRUSTED_PROXIES")),
     )
     names = ("EDOS_PATH", "SHORT_CODE_PATH", "ACTIVATION_PATH", "BEACON_PATH", "REPORT_PATH")
-    paths: dict[str, str] = {}
+    paths = dict.fromkeys(_PROBES, "a probe")
     for name in names:
         value = getattr(configuration, name.lower())
         if value in paths:
-            raise env.ConfigurationError(name, f"is the same path as {paths[value]}.")
+            raise env.ConfigurationError(name, f"is the same path as that of {paths[value]}.")
         paths[value] = name
     return configuration
+
+
+def read_or_stop() -> DoorConfiguration:
+    """Read the environment for a server's process; one that cannot be used ends the process with one line."""
+    try:
+        return read()
+    except env.ConfigurationError as error:
+        sys.exit(f"Cannot start. {error}")
 
 
 def machine_name() -> str:

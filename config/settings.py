@@ -11,26 +11,26 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DOOR = phones.read()
 DATA_DIR = DOOR.data_dir
 
-HOST = env.text("HOST", "127.0.0.1")
+HOST = env.host("HOST", "127.0.0.1")
 PORT = env.number("PORT", 8000, least=1, most=65535)
 WORKERS = env.number("WORKERS", 2, least=1, most=256)
 PUBLIC_URL = DOOR.public_url
 DEMO = env.flag("DEMO", default=True)
 
 SECRET_KEY = DOOR.secret_key
-CODE_KEYS = env.text("CODE_KEYS").split(",") if env.text("CODE_KEYS") else [
-    env.secret("CODE_KEYS", DATA_DIR / "secrets" / "code_keys", make=secrets.token_urlsafe(32))
-]
+# The first seals activation codes, all of them open what was sealed with them.
+CODE_KEYS = env.secrets("CODE_KEYS", DATA_DIR / "secrets" / "code_keys", make=secrets.token_urlsafe(32))
 DEBUG = False
 
 _LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
-_PUBLIC_HOST = urlsplit(PUBLIC_URL).netloc.rsplit(":", 1)[0] if urlsplit(PUBLIC_URL).port else urlsplit(PUBLIC_URL).netloc
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", [*_LOCAL_NAMES, _PUBLIC_HOST])
+_PUBLIC = urlsplit(PUBLIC_URL)
+_PUBLIC_HOST = f"[{_PUBLIC.hostname}]" if ":" in str(_PUBLIC.hostname) else str(_PUBLIC.hostname)
+ALLOWED_HOSTS = env.host_names("ALLOWED_HOSTS", [*_LOCAL_NAMES, _PUBLIC_HOST])
 # Where a profile's target must not point: this service itself, as (host, port).
 OWN_ADDRESSES = frozenset(
     (host.strip("[]").lower(), port)
     for host in (*_LOCAL_NAMES, HOST, _PUBLIC_HOST, *(name.lstrip(".") for name in ALLOWED_HOSTS))
-    for port in {PORT, urlsplit(PUBLIC_URL).port or {"http": 80, "https": 443}[urlsplit(PUBLIC_URL).scheme]}
+    for port in {PORT, _PUBLIC.port or {"http": 80, "https": 443}[_PUBLIC.scheme]}
 )
 
 INSTALLED_APPS = [
@@ -161,7 +161,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 _BROKER = DATA_DIR / "broker"
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://localhost")
+CELERY_BROKER_URL = env.broker("CELERY_BROKER_URL", "filesystem://localhost")
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     {
         "data_folder_in": str(_BROKER / "queue"),
@@ -184,6 +184,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    # Scanners send any Host; each is refused, and none is worth a traceback.
+    "loggers": {"django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

@@ -36,4 +36,7 @@ def capped(behind: Application, most: int) -> Application:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = door.build(phones.read(), behind=capped(get_wsgi_application(), DJANGO_THREADS))
+_configuration = phones.read_or_stop()
+# Django's type names its own kind of answer; it is an iterable of octets like any other.
+_django: Application = get_wsgi_application()  # type: ignore[assignment]
+application = door.build(_configuration, behind=capped(_django, DJANGO_THREADS))

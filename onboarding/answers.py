@@ -6,8 +6,8 @@ To a phone every refusal looks like an unknown device: 200 with an empty body.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from onboarding import flatprofile
 from onboarding.registration import Confirm, IdentityDemand, PhoneQuery, Profile, Registration
@@ -15,62 +15,23 @@ from onboarding.registration import Confirm, IdentityDemand, PhoneQuery, Profile
 REDIRECTED = "redirected"
 UNKNOWN_DEVICE = "unknown_device"
 
-Rule = Callable[[PhoneQuery, Registration, float], bool]
+# Hoisted: a member of an enum is slow to look up, and every query passes here.
+_REQUIRED, _NONE = IdentityDemand.REQUIRED.value, IdentityDemand.NONE.value
 
-
-def _not_associated(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    # A profile without targets cannot be made by its verb; a door must not fail on one all the same.
-    return not registration.target and not (registration.profile and registration.profile.targets)
-
-
-def _profile_disabled(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    return registration.profile is not None and not registration.profile.enabled
-
-
-def _organization_suspended(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    return registration.organization_suspended
-
-
-def _identity_missing(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    profile = registration.profile
-    return profile is not None and profile.identity == IdentityDemand.REQUIRED and query.certified_mac is None
-
-
-def _identity_mismatch(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    profile = registration.profile
-    if profile is None or profile.identity == IdentityDemand.NONE or query.certified_mac is None:
-        return False
-    return query.certified_mac != query.mac
-
-
-def _model_mismatch(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    profile = registration.profile
-    return profile is not None and profile.match_model and query.model != registration.model
-
-
-def _serial_mismatch(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    return bool(registration.serial and query.serial) and query.serial != registration.serial
-
-
-def _outside_window(query: PhoneQuery, registration: Registration, at: float) -> bool:
-    if registration.valid_from is not None and at < registration.valid_from:
-        return True
-    return registration.valid_until is not None and at >= registration.valid_until
-
-
-_REFUSALS: tuple[tuple[str, Rule], ...] = (
-    ("not_associated", _not_associated),
-    ("profile_disabled", _profile_disabled),
-    ("organization_suspended", _organization_suspended),
-    ("identity_missing", _identity_missing),
-    ("identity_mismatch", _identity_mismatch),
-    ("model_mismatch", _model_mismatch),
-    ("serial_mismatch", _serial_mismatch),
-    ("outside_window", _outside_window),
-)
 
 # Every rule by its stable name, in the order in which they are tried.
-RULES: tuple[str, ...] = (UNKNOWN_DEVICE, *(name for name, _ in _REFUSALS), REDIRECTED)
+RULES: tuple[str, ...] = (
+    UNKNOWN_DEVICE,
+    "not_associated",
+    "profile_disabled",
+    "organization_suspended",
+    "identity_missing",
+    "identity_mismatch",
+    "model_mismatch",
+    "serial_mismatch",
+    "outside_window",
+    REDIRECTED,
+)
 
 # What the owner can do about each outcome.
 REMEDIES = {
@@ -87,8 +48,7 @@ REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The outcome by the name of its rule; with `redirected` also the target and the profile that gave it."""
 
     outcome: str
@@ -108,28 +68,53 @@ class Answer:
         return REMEDIES[self.outcome]
 
 
-_UNKNOWN = Answer(UNKNOWN_DEVICE)
-_REFUSED = {name: Answer(name) for name, _ in _REFUSALS}
+_REFUSED = {name: Answer(name) for name in RULES if name != REDIRECTED}
 
 
 def decide(query: PhoneQuery, registration: Registration | None, at: float) -> Answer:
     """Decide what `query` is answered at `at` (epoch seconds). Pure."""
-    if registration is None:
-        return _UNKNOWN
-    for name, refuses in _REFUSALS:
-        if refuses(query, registration, at):
-            return _REFUSED[name]
+    refusal = _refusal(query, registration, at)
+    if refusal or registration is None:
+        return _REFUSED[refusal]
     profile = registration.profile
-    target = registration.target or (profile.targets[0] if profile else "")
-    return Answer(REDIRECTED, target, profile)
+    return Answer(REDIRECTED, registration.target or (profile.targets[0] if profile else ""), profile)
+
+
+def _refusal(query: PhoneQuery, registration: Registration | None, at: float) -> str:
+    """The first rule that refuses, tried in the order of RULES; "" where none does.
+
+    Written out rather than as a table of functions: that took a tenth of the door's time.
+    """
+    if registration is None:
+        return UNKNOWN_DEVICE
+    _, _, suspended, model, serial, target, valid_from, valid_until, profile = registration
+    # A profile without targets cannot be made by its verb; a door must not fail on one all the same.
+    if not target and not (profile and profile.targets):
+        return "not_associated"
+    if profile and not profile.enabled:
+        return "profile_disabled"
+    if suspended:
+        return "organization_suspended"
+    if profile and profile.identity != _NONE:
+        if query.certified_mac is None:
+            if profile.identity == _REQUIRED:
+                return "identity_missing"
+        elif query.certified_mac != query.mac:
+            return "identity_mismatch"
+    if profile and profile.match_model and query.model != model:
+        return "model_mismatch"
+    if serial and query.serial and query.serial != serial:
+        return "serial_mismatch"
+    if (valid_from is not None and at < valid_from) or (valid_until is not None and at >= valid_until):
+        return "outside_window"
+    return ""
 
 
 # Stand for the links of one phone in a prepared document; neither can occur in a checked value.
 _BEACON_MARK, _REPORT_MARK = "\x00beacon\x00", "\x00report\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(NamedTuple):
     """The URLs made for one phone, each with its token."""
 
     beacon: str

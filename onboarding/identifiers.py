@@ -73,7 +73,8 @@ class MacAddress:
         return self.number.to_bytes(6, "big")
 
     def __str__(self) -> str:
-        return f"{self.number:012X}"
+        # The old way of formatting is twice as fast, and the door prints one for every query.
+        return "%012X" % self.number  # noqa: UP031
 
     @property
     def colons(self) -> str:

@@ -1,7 +1,7 @@
 """What a door may know: frozen values that the directory holds and the decision reads. No names, no secrets of owners."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from onboarding.identifiers import MacAddress
 
@@ -29,8 +29,7 @@ class IdentityDemand(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """A redirect profile as the door needs it."""
 
     id: int
@@ -43,8 +42,7 @@ class Profile:
     match_model: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """One phone's registration. Times are epoch seconds; empty text means not given."""
 
     device_id: int
@@ -58,8 +56,7 @@ class Registration:
     profile: Profile | None
 
 
-@dataclass(frozen=True, slots=True)
-class PhoneQuery:
+class PhoneQuery(NamedTuple):
     """What a phone said of itself when it asked; `certified_mac` is the MAC its certificate proves, if any."""
 
     mac: MacAddress

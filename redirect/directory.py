@@ -1,4 +1,4 @@
-"""The directory: the registry's answers, in one LMDB environment a machine. Many processes read it, the relay writes it.
+"""The directory: the registry's answers, in one LMDB environment a machine. Many processes read, the relay writes.
 
     d + MAC (6 octets)       device: [id, organization, profile or 0, model, serial, target, from, until]
     p + id (8 octets)        profile: [organization, enabled, targets, parameters, confirm, identity, match_model]
@@ -102,11 +102,16 @@ class _Opened:
         self.file = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(self.file)
         self.identity = (status.st_dev, status.st_ino)
-        self.note_growth()
+        self.used = _used_octets(self.environment)
+
+    def truncated(self) -> bool:
+        # The cheapest way to ask for a file's length; nobody else moves the position.
+        return os.lseek(self.file, 0, os.SEEK_END) < self.used
 
     def note_growth(self) -> None:
         """Keep in mind how long the file has become: it never gets shorter again."""
-        self.used = _used_octets(self.environment)
+        if not self.truncated():
+            self.used = _used_octets(self.environment)
 
     def __del__(self) -> None:
         if self.file >= 0:
@@ -126,30 +131,33 @@ class Directory:
     def find(self, mac: bytes) -> tuple[Registration, bool]:
         """The registration of a phone (six octets), and whether it is known. Raises DirectoryUnusable.
 
-        An unknown device gets a stand-in that is refused, found by the same steps: what is done with it takes as long as
-        for any refused device, so that time tells nobody which phones exist.
+        An unknown device gets a stand-in that is refused, found by the same steps: what is done with it takes as long
+        as for any refused device, so that time tells nobody which phones exist.
         """
         opened = self._usable()
         try:
             with opened.environment.begin() as transaction:
-                raw = transaction.get(b"d" + mac)
-                fields = orjson.loads(raw or _DECOY_DEVICE)
-                profile_id = fields[2]
-                profile_raw = transaction.get(b"p" + profile_id.to_bytes(8, "big"))
-                suspended = transaction.get(b"o" + fields[1].to_bytes(8, "big")) is not None
+                get = transaction.get
+                raw = get(b"d" + mac)
+                id, organization_id, profile_id, model, serial, target, valid_from, valid_until = orjson.loads(
+                    raw or _DECOY_DEVICE
+                )
+                profile_raw = get(b"p%b" % profile_id.to_bytes(8, "big"))
+                suspended = get(b"o%b" % organization_id.to_bytes(8, "big")) is not None
         except (lmdb.Error, orjson.JSONDecodeError) as error:
             self._forget()
             raise DirectoryUnusable(f"The directory cannot be read: {error}") from error
+        # Read for everybody: time must not tell who has a profile.
         profile = _profile(profile_id, profile_raw or _DECOY_PROFILE)
         registration = Registration(
-            fields[0],
-            fields[1],
+            id,
+            organization_id,
             suspended,
-            fields[3],
-            fields[4],
-            fields[5],
-            fields[6],
-            fields[7],
+            model,
+            serial,
+            target,
+            valid_from,
+            valid_until,
             profile if profile_id else None,
         )
         return registration, raw is not None
@@ -165,12 +173,13 @@ class Directory:
         if now >= self._look_at or self._opened is None:
             self._look(now)
         opened = self._opened
-        if opened is None:
-            raise DirectoryUnusable(self._problem)
-        # Asked each time: to read beyond the end of the file would kill this process and every query in it. This is the
-        # cheapest way to ask for a length; nobody else moves the position.
-        if os.lseek(opened.file, 0, os.SEEK_END) < opened.used:
+        # Asked each time: to read beyond the end of the file would kill this process and every query in it.
+        if opened is not None and opened.truncated():
             self._forget("The directory is truncated.")
+            del opened
+            self._look(now)
+            opened = self._opened
+        if opened is None:
             raise DirectoryUnusable(self._problem)
         return opened
 

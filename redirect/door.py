@@ -45,7 +45,7 @@ _BODIES_AT_ONCE = 1
 
 # What a report's body may leave in the history, beside its hash: it can hold passwords.
 _HARMLESS_FIELDS = re.compile(
-    r"<(Product_Name|Hardware_Version|Software_Version|Customization|Reboot_Reason_1)\b[^>]*>([\w .:()/+-]{1,64})</"
+    r"<(Product_Name|Hardware_Version|Software_Version|Customization|Reboot_Reason_1)\b[^<>]*>([\w .:()/+-]{1,64})</"
 )
 
 _OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOUND = (

@@ -34,7 +34,7 @@ _NAME = re.compile(r"(?P<machine>[A-Za-z0-9._-]{1,64}),(?P<boot>[0-9a-f]{8}),(?P
 
 @dataclass(frozen=True, slots=True)
 class JournalName:
-    """What a file's name says: the machine, the boot in which its sequence counts, and when it was begun (epoch, ns)."""
+    """What a file's name says: the machine, the boot in which its sequence counts, when it was begun (epoch, ns)."""
 
     text: str
     machine: str
@@ -76,7 +76,7 @@ class Journal:
         self._torn = False
         self._unsynced = False
         self._syncer: threading.Thread | None = None
-        self._second, self._second_text = -1, ""
+        self._second = self._second_text = ""
         self.dropped = 0
         self._reported_at = float("-inf")
         os.register_at_fork(after_in_child=self._after_fork)
@@ -140,10 +140,12 @@ class Journal:
             raise OSError(f"only {written} of {len(line)} octets were written")
 
     def _now(self) -> str:
-        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        if seconds != self._second:
-            self._second, self._second_text = seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._second_text}.{nanoseconds // 1000:06d}Z"
+        # Ten digits of seconds, nine of nanoseconds: cutting the text is faster than dividing the number.
+        digits = "%019d" % time.time_ns()  # noqa: UP031
+        if digits[:10] != self._second:
+            self._second = digits[:10]
+            self._second_text = datetime.fromtimestamp(int(digits[:10]), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._second_text}.{digits[10:16]}Z"
 
     def _complain(self, error: OSError) -> None:
         if time.monotonic() - self._reported_at >= 60:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.core.paginator import Paginator
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -70,6 +71,8 @@ class ScopedAdmin(ModelAdmin):
 
     paginator = CappedPaginator
     show_full_result_count = False
+    # Counts beside the filters would each read the whole table.
+    show_facets = ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 0
     list_disable_select_all = True

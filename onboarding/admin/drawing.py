@@ -75,9 +75,11 @@ def ago(moment: datetime | None, *, never: str = "never") -> SafeString:
     """A time as people say it, with the exact one as a hint."""
     if moment is None:
         return format_html('<span class="faint">{}</span>', never)
-    said = str(naturaltime(moment)).replace("\xa0", " ").split(",")[0]
-    if "," in str(naturaltime(moment)) and "ago" not in said and "now" not in said:
-        said += " from now" if str(naturaltime(moment)).endswith("from now") else " ago"
+    said = str(naturaltime(moment)).replace("\xa0", " ")
+    # "1 day, 3 hours ago": the larger unit is enough.
+    larger, comma, rest = said.partition(",")
+    if comma:
+        said = f"{larger} {'from now' if rest.endswith('from now') else 'ago'}"
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S} UTC", said
     )

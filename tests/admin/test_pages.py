@@ -84,6 +84,18 @@ def test_a_page_costs_so_many_queries(
     assert response.status_code == 200
 
 
+def test_filters_are_not_counted_even_when_the_address_asks(
+    provider: Organization, administrator: Client, django_assert_num_queries: Pinned
+) -> None:
+    make_device(organization=provider)
+    address = reverse("admin:onboarding_device_changelist")
+
+    with django_assert_num_queries(PERSON + 4):
+        page = administrator.get(address, {"_facets": "1"})
+
+    assert "Show counts" not in page.content.decode()
+
+
 def test_no_list_is_counted_beyond_what_can_be_paged(
     provider: Organization, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

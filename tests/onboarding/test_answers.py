@@ -1,6 +1,5 @@
 """The one decision: every rule, their order, the list of rules tried, and what the owner can do about each outcome."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +47,10 @@ ORDER = (
     "outside_window",
     "redirected",
 )
+
+
+def replace(value, **over):
+    return value._replace(**over)
 
 
 def profile(**over):
