@@ -15,7 +15,9 @@ class Organization(models.Model):
     """A provider, whose phones these are, or a partner, who acts for providers."""
 
     name = models.CharField(max_length=120, unique=True)
-    kind = models.CharField(max_length=10, choices=[("provider", "Provider"), ("partner", "Partner")], default="provider")
+    kind = models.CharField(
+        max_length=10, choices=[("provider", "Provider"), ("partner", "Partner")], default="provider"
+    )
     suspended_at = models.DateTimeField(
         null=True, blank=True, help_text="While set, phones are refused and keys and people of it locked out."
     )
@@ -73,6 +75,9 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

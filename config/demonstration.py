@@ -97,7 +97,7 @@ def explain(first: FirstStart) -> str:
             f"    .venv/bin/python -m virtualphone boot --server {url} --mac {mac} --model {_MODEL} --serial {serial}",
             "  register a phone through the API:",
             f"    curl -X PUT {url}/api/v1/devices/00562B000004/ -H 'Authorization: Bearer {first.demo_key}' \\",
-            f"      -H 'Content-Type: application/json' -d '{{\"model\": \"{_MODEL}\", \"profile\": 1}}'",
+            f'      -H \'Content-Type: application/json\' -d \'{{"model": "{_MODEL}", "profile": 1}}\'',
             "  boot a thousand phones that nobody registered:",
             f"    .venv/bin/python -m virtualphone swarm --server {url} --phones 1000 --mac-start 005600000000",
             f"  read the API's pages: {url}/api/docs/",

@@ -1,4 +1,4 @@
-"""Every request has an id: the caller's own where it is harmless, else a new one. It is in each answer and each log line."""
+"""Every request has an id, the caller's own where it is harmless, else a new one; each answer carries it."""
 
 import re
 import uuid

@@ -42,7 +42,7 @@ class Evidence:
     """An observation of the phone with this MAC.
 
     `device_id` and `organization_id` tell whose phone it was when the door saw it; None when the door did not know it,
-    or did not look. `answered_at` is when the answer was given, to the second, that a beacon or report proves to have got.
+    or did not look. `answered_at` is when the answer was given, to the second, that a beacon or report proves.
     """
 
     mac: str

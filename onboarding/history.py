@@ -14,7 +14,9 @@ def prune(*, before: datetime, most: int = 500_000) -> int:
     deleted = 0
     while deleted < most:
         with transaction.atomic():
-            old = StateChange.objects.filter(recorded_at__lt=before).order_by("recorded_at").values_list("pk", flat=True)
+            old = (
+                StateChange.objects.filter(recorded_at__lt=before).order_by("recorded_at").values_list("pk", flat=True)
+            )
             count, _ = StateChange.objects.filter(pk__in=list(old[:_ROWS_AT_ONCE])).delete()
         deleted += count
         if count < _ROWS_AT_ONCE:

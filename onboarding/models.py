@@ -147,7 +147,9 @@ class StateChange(models.Model):
     before = models.CharField(max_length=14)
     after = models.CharField(max_length=14)
     inferred = models.BooleanField(default=False)
-    refused = models.CharField(max_length=16, blank=True, default="", help_text="Why it moved nothing; empty if it did.")
+    refused = models.CharField(
+        max_length=16, blank=True, default="", help_text="Why it moved nothing; empty if it did."
+    )
     source = models.CharField(max_length=16)
     evidence = models.JSONField(default=dict)
 

@@ -1,4 +1,4 @@
-"""What a door may know: frozen values that the directory holds and the decision reads. No names, no secrets of owners."""
+"""What a door may know: frozen values that the directory holds and the decision reads; nothing secret of owners."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -2,8 +2,8 @@
 
 The database writes the feed itself, so that no way of changing a row can forget it: forms, bulk updates, raw SQL. Only
 keys are written, and only when a column that the door uses really differs. `install` is called by `manage.py migrate`
-(SQLite drops the triggers of a table that a migration rebuilds) and by the relay at its start; where triggers were missing,
-changes may have been missed, so it begins a new epoch, which makes every relay rebuild its directory.
+(SQLite drops the triggers of a table that a migration rebuilds) and by the relay at its start; where triggers were
+missing, changes may have been missed, so it begins a new epoch, which makes every relay rebuild its directory.
 
 On PostgreSQL these are statement triggers (one insert a statement), on SQLite row triggers, which is all it has.
 TRUNCATE is refused on PostgreSQL, where it fires no row event; a session may allow it with
@@ -187,7 +187,7 @@ def begin_epoch() -> None:
 
 
 def prune(*, before: datetime, most: int = 2_000_000) -> int:
-    """Delete feed rows older than `before`, but for the newest, which tells relays that this is the registry they know."""
+    """Delete feed rows older than `before`, but for the newest: by it relays know that this is their registry."""
     newest = RegistryChange.objects.order_by("-id").values_list("pk", flat=True).first()
     deleted = 0
     while newest is not None and deleted < most:

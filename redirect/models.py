@@ -51,7 +51,9 @@ class Journal(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["machine", "name"], name="journal_once"),
-            models.CheckConstraint(condition=models.Q(applied__lte=models.F("received")), name="journal_received_first"),
+            models.CheckConstraint(
+                condition=models.Q(applied__lte=models.F("received")), name="journal_received_first"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,6 @@ the entries, and a journal's position in the same database transaction as its li
 import fcntl
 import logging
 import os
-
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -57,7 +56,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def publish(writer: DirectoryWriter) -> int:
-    """Carry what changed in the registry into the directory, rebuilding it where it must be; gives the keys looked at."""
+    """Carry what changed in the registry into the directory, or rebuild it; gives the number of keys looked at."""
     kept = writer.cursor()
     since = Cursor.from_dict(kept) if kept else None
     if since is None or rebuild_wanted(writer):
@@ -194,7 +193,7 @@ class JournalCollector:
         return [], _FOREVER
 
     def delete_done(self, *, at: float) -> int:
-        """Delete journals whose writer is gone, that are applied wholly, and whose keeping time is over (`at`: epoch)."""
+        """Delete applied journals whose writer is gone and whose keeping time is over (`at`: epoch seconds)."""
         applied = dict(
             Journal.objects.filter(name__in=[name.text for name in self._names()]).values_list("name", "applied")
         )
@@ -320,5 +319,3 @@ def _writer_is_gone(path: Path) -> bool:
 def run_once(writer: DirectoryWriter, collector: JournalCollector) -> tuple[int, int]:
     """One round of the relay: (keys published, batches handed in)."""
     return publish(writer), collector.hand_in()
-
-

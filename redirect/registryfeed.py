@@ -4,9 +4,10 @@ A cursor says how far the feed was followed:
 
     epoch     which life of the registry; another one, and nothing of the cursor holds
     witness   id and stamp of the newest feed row seen; when it is gone, the registry is not the one that was followed
-    snapshot  PostgreSQL: the snapshot of that reading. New are exactly the rows of transactions that it did not see: those
-              that ran then, and those that began later. So order of commit does not matter, and a transaction that stays
-              open holds up nobody else's change. SQLite has one writer at a time: there the witness's id is enough.
+    snapshot  PostgreSQL: the snapshot of that reading. New are exactly the rows of transactions that it did not see:
+              those that ran then, and those that began later. So the order of commits does not matter, and a
+              transaction that stays open holds up nobody else's change. SQLite has one writer at a time: there the
+              witness's id is enough.
 """
 
 from collections.abc import Iterator
@@ -134,19 +135,19 @@ _PROFILE_COLUMNS = "id, organization_id, enabled, targets, parameters, confirm, 
 def _devices(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
     columns = _DEVICE_COLUMNS + _EPOCH_SECONDS[connection.vendor]
     dumps, octets = orjson.dumps, bytes.fromhex
-    for row in _rows(f"SELECT {columns} FROM onboarding_device {where}", parameters):  # noqa: S608  (our own columns)
+    for row in _rows(f"SELECT {columns} FROM onboarding_device {where}", parameters):
         yield b"d" + octets(row[0]), dumps(row[1:])
 
 
 def _profiles(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
-    for row in _rows(f"SELECT {_PROFILE_COLUMNS} FROM onboarding_redirectprofile {where}", parameters):  # noqa: S608
+    for row in _rows(f"SELECT {_PROFILE_COLUMNS} FROM onboarding_redirectprofile {where}", parameters):
         targets, further = (orjson.loads(value) if isinstance(value, str) else value for value in row[3:5])
         value = [row[1], bool(row[2]), targets, sorted(further.items()), row[5], row[6], bool(row[7])]
         yield profile_key(row[0]), orjson.dumps(value)
 
 
 def _suspended(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
-    for row in _rows(f"SELECT id FROM accounts_organization WHERE suspended_at IS NOT NULL {where}", parameters):  # noqa: S608
+    for row in _rows(f"SELECT id FROM accounts_organization WHERE suspended_at IS NOT NULL {where}", parameters):
         yield organization_key(row[0]), b"1"
 
 

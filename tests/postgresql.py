@@ -81,7 +81,12 @@ class Server:
         if os.geteuid() == 0:
             command = ["setpriv", *_as_nobody(), *command]
         done = subprocess.run(
-            command, cwd=self._home, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=self._home,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stdout.decode(errors='replace')}")

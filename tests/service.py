@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ class Service:
         commands = {
             "relay": [sys.executable, "manage.py", "relay"],
             "worker": [
-                str(_PROGRAMS / "celery"), "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
-                "--schedule", str(self.data_dir / f"beat-{name}"), "--hostname", f"{name}@%h", "--loglevel", "ERROR",
-                "--without-gossip", "--without-mingle", "--without-heartbeat",
+                str(_PROGRAMS / "celery"), "--app", "config.celery", "--quiet", "worker", "--beat",
+                "--concurrency", "1", "--schedule", str(self.data_dir / f"beat-{name}"),
+                "--hostname", f"{name}@%h", "--loglevel", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat",
             ],
             "door": [
                 str(_PROGRAMS / "granian"), "--interface", "wsgi", "--http", "1", "--host", "127.0.0.1",
@@ -109,10 +109,8 @@ class Service:
         """End a process and its children at once."""
         process = self.processes.pop(name)
         with_children = process.pid
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(with_children, number)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ sys.modules["sqlite3.dbapi2"] = pysqlite3.dbapi2
 
 from django.db.backends.sqlite3 import base  # noqa: E402  (only after the substitution)
 
-if base.Database is not pysqlite3.dbapi2:
+if base.Database is not pysqlite3.dbapi2:  # type: ignore[attr-defined]  # the stubs do not name it
     raise ImproperlyConfigured("DATABASE_URL: the system's SQLite was loaded before config.sqlite; load it first.")
 
 DatabaseWrapper = base.DatabaseWrapper

@@ -229,7 +229,7 @@ def _as_superuser(statement: str, *, close: bool = False) -> None:
 
 
 def test_a_damaged_directory_is_answered_with_503_and_rebuilt(data_dir):
-    macs, known = _register(300)
+    _macs, known = _register(300)
     mac = min(known)
     with running(data_dir, "relay", "door") as service:
         wait_until(lambda: service.ask(mac)[1], what="the answer")

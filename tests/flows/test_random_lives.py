@@ -114,9 +114,7 @@ class _Life:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_service_knows_each_phone_s_own_state(data_dir, seed):
     with _provider() as provider, running(data_dir, "relay", "worker", "door") as service:
-        profile = factories.make_profile(
-            targets=[f"{provider}/$MA.xml"], confirm="beacon", unproven_evidence="apply"
-        )
+        profile = factories.make_profile(targets=[f"{provider}/$MA.xml"], confirm="beacon", unproven_evidence="apply")
         lives = [_Life(number, seed, service, provider) for number in range(_PHONES)]
         for life in lives[: _PHONES * 3 // 4]:
             factories.make_device(profile=profile, mac=life.mac, at=timezone.now())

@@ -1,7 +1,6 @@
 """The flat-profile document: well-formed whatever it holds, every value read back as it was given."""
 
 import random
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -55,13 +54,13 @@ def test_a_target_without_a_profile_is_a_document_too():
 def test_hostile_values_stay_values():
     hostile = "</Profile_Rule><Admin>&amp;]]><!-- \"'é漢\u0007".replace("\u0007", "")
 
-    profile = replace(PROFILE, parameters=(("ACS_URL", hostile),))
+    profile = PROFILE._replace(parameters=(("ACS_URL", hostile),))
 
     assert read(printed(profile)) == [("Profile_Rule", "https://cfg.example.net/$MA.xml"), ("ACS_URL", hostile)]
 
 
 def test_the_beacon_stands_right_behind_the_rule():
-    profile = replace(PROFILE, confirm="beacon", parameters=(("Profile_Rule_C", "https://c.net/"),))
+    profile = PROFILE._replace(confirm="beacon", parameters=(("Profile_Rule_C", "https://c.net/"),))
 
     assert read(printed(profile)) == [
         ("Profile_Rule", "https://cfg.example.net/$MA.xml"),
@@ -71,19 +70,19 @@ def test_the_beacon_stands_right_behind_the_rule():
 
 
 def test_the_beacon_takes_the_place_of_a_parameter_of_its_name():
-    profile = replace(PROFILE, confirm="beacon", parameters=(("Profile_Rule_B", "https://b.net/"),))
+    profile = PROFILE._replace(confirm="beacon", parameters=(("Profile_Rule_B", "https://b.net/"),))
 
     assert [text for name, text in read(printed(profile)) if name == "Profile_Rule_B"] == [LINKS.beacon]
 
 
 def test_the_report_link_is_put_where_a_parameter_asks_for_it():
-    profile = replace(PROFILE, parameters=(("Report_Rule", "[--status] {report_url}x"), ("ACS_URL", "{report}")))
+    profile = PROFILE._replace(parameters=(("Report_Rule", "[--status] {report_url}x"), ("ACS_URL", "{report}")))
 
     assert read(printed(profile))[1:] == [("Report_Rule", f"[--status] {LINKS.report}x"), ("ACS_URL", "{report}")]
 
 
 def test_each_phone_gets_its_own_links():
-    profile = replace(PROFILE, confirm="beacon")
+    profile = PROFILE._replace(confirm="beacon")
 
     for number in range(3):
         links = Links(f"https://here.example/{number}", "")
@@ -100,7 +99,7 @@ def test_whatever_is_accepted_is_read_back_as_it_was(target, parameters, beacon)
         checked = check_parameters(parameters)
     except InvalidParameter:
         return
-    profile = replace(PROFILE, parameters=tuple(checked.items()), confirm="beacon" if beacon else "none")
+    profile = PROFILE._replace(parameters=tuple(checked.items()), confirm="beacon" if beacon else "none")
 
     given_back = read(printed(profile, target))
 
@@ -177,7 +176,7 @@ def test_parameters_are_sorted_and_rules_may_be_emptied():
 
 def test_the_largest_profile_makes_a_document_of_bounded_size():
     parameters = check_parameters({f"A{n:02}": "&" * 200 + "{report_url}" for n in range(64)})
-    profile = replace(PROFILE, parameters=tuple(parameters.items()))
+    profile = PROFILE._replace(parameters=tuple(parameters.items()))
 
     assert len(printed(profile)) < 128 * 1024
     assert flatprofile.CONTENT_TYPE == "application/xml"

@@ -44,9 +44,7 @@ def _query(mac: str, device: Device | None = None, **said: str) -> str:
     return json.dumps(line)[1:-1]
 
 
-def _report(
-    mac: str, what: str, *, proven: bool = True, event: str = "report", answered_at: int | None = None
-) -> str:
+def _report(mac: str, what: str, *, proven: bool = True, event: str = "report", answered_at: int | None = None) -> str:
     if proven and answered_at is None:
         answered_at = int(datetime.now(UTC).timestamp())
     line = {
@@ -106,7 +104,8 @@ def test_a_whole_life_of_a_phone(tmp_path):
 
 def test_a_report_without_a_token_is_hearsay(tmp_path):
     recorded, applied = (
-        factories.make_device(profile=factories.make_profile(unproven_evidence=choice)) for choice in ("record", "apply")
+        factories.make_device(profile=factories.make_profile(unproven_evidence=choice))
+        for choice in ("record", "apply")
     )
     log = Journal(tmp_path, "door1")
     for device in (recorded, applied):
@@ -142,7 +141,7 @@ def test_lines_of_several_processes_are_merged_by_their_sequence(tmp_path):
     JournalCollector(tmp_path, kept=KEPT).hand_in()
     _apply()
 
-    sequence = [row for row in _history(device.mac)]
+    sequence = _history(device.mac)
     assert sequence == [("asked", "pending", ""), ("answered", "custom_pending", "")] * 60
 
 
@@ -171,7 +170,9 @@ def test_torn_lines_are_skipped_and_counted(tmp_path):
     with file.open("ab") as torn:
         torn.write(b'{"seq":12,"at":"20\n')
         torn.write(b"\xff\xfe not json\n\n[]\n")
-        torn.write(b'{"seq":13,"at":"2026-11-22T09:30:00.1Z","event":"query"}\n{"seq":13,"at":"soon","event":"query","mac":"0"}\n')
+        torn.write(
+            b'{"seq":13,"at":"2026-11-22T09:30:00.1Z","event":"query"}\n{"seq":13,"at":"soon","event":"query","mac":"0"}\n'
+        )
     log.append(_query("00562B0A0001"))
 
     JournalCollector(tmp_path, kept=KEPT).hand_in()
@@ -229,7 +230,9 @@ def test_a_worker_that_dies_before_its_commit_leaves_everything_to_the_next(tmp_
         log.append(_query("00562B0A0001"))
     JournalCollector(tmp_path, kept=KEPT).hand_in()
     with monkeypatch.context() as patched:
-        patched.setattr(observing.customization, "record_all", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            observing.customization, "record_all", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             _apply()
     assert Batch.objects.exists()

@@ -1,4 +1,4 @@
-"""Registry to directory: whatever was changed and in whatever order it commits, the directory becomes as the registry is."""
+"""Registry to directory: whatever changes, in whatever order it commits, the directory becomes as the registry is."""
 
 import random
 import threading
@@ -204,7 +204,7 @@ def test_verifying_names_every_kind_of_difference(writer):
     publishing.publish(writer)
     surplus = bytes.fromhex("00AAAAAAAAAA")
     writer.apply(
-        [(b"d" + surplus, b"[1,1,0,\"X\",\"\",\"\",null,null]"), (b"d" + bytes.fromhex(kept.mac), b"[]")],
+        [(b"d" + surplus, b'[1,1,0,"X","","",null,null]'), (b"d" + bytes.fromhex(kept.mac), b"[]")],
         [b"d" + bytes.fromhex(gone.mac)],
         None,
     )

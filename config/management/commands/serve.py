@@ -1,4 +1,4 @@
-"""`manage.py serve`: everything in the foreground, for one machine: web and door, relay, worker with beat, demonstration."""
+"""`manage.py serve`: everything for one machine in the foreground: web and door, relay, worker, demonstration."""
 
 import signal
 import sys
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     """Prepares the data directory and runs until Ctrl-C or SIGTERM."""
 
     help = "Prepare the data directory and run the whole service in the foreground."
-    requires_system_checks: list[str] = []  # noqa: RUF012  (migrate runs them, on a database that is ready)
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._prepare()
@@ -73,7 +73,7 @@ def _shown_host() -> str:
 def _answers() -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, _shown_host())  # noqa: S104
     try:
-        with urllib.request.urlopen(f"http://{host}:{settings.PORT}/readyz", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://{host}:{settings.PORT}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -101,5 +101,7 @@ def _children() -> list[Child]:
     ]
     if settings.DEMO:
         port = str(demonstration.provider_port())
-        children.append(Child("The demonstration's provider", [python, "-m", "virtualphone", "provider", "--port", port]))
+        children.append(
+            Child("The demonstration's provider", [python, "-m", "virtualphone", "provider", "--port", port])
+        )
     return children

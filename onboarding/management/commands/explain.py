@@ -1,4 +1,4 @@
-"""`manage.py explain MAC`: what this phone would be answered now, and why. For the operator, who sees every owner's devices."""
+"""`manage.py explain MAC`: what this phone would be answered now, and why. For the operator, who sees all devices."""
 
 from typing import Any
 
@@ -44,5 +44,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  {_MARKS[result]} {rule}")
         if answer.remedy:
             self.stdout.write(answer.remedy)
-        document = answers.document(answer, lambda: Links("(the phone's own beacon URL)", "(the phone's own report URL)"))
+        document = answers.document(
+            answer, lambda: Links("(the phone's own beacon URL)", "(the phone's own report URL)")
+        )
         self.stdout.write(document.decode() if document else "The phone gets an empty answer (state Unavailable).")

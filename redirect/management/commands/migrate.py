@@ -1,4 +1,4 @@
-"""Django's `migrate`, followed by making the change feed whole: a migration may have rebuilt a table without its triggers."""
+"""Django's `migrate`, and then the change feed made whole: SQLite rebuilds tables without their triggers."""
 
 from typing import Any
 
