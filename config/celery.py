@@ -1,6 +1,7 @@
 """Celery: rings bells, carries no data. Beat's periods are the longest delay when every message is lost."""
 
 import os
+import warnings
 
 from celery import Celery
 from celery.schedules import schedule
@@ -10,6 +11,9 @@ from config import phones
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # A worker that is started directly says in one line what is wrong with its environment.
 phones.read_or_stop()
+
+# First tries and containers run as root; a worker here runs nothing but jobs of our own, by their ids.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
 
 app = Celery("onboarding")
 app.config_from_object("django.conf:settings", namespace="CELERY")

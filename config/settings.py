@@ -14,6 +14,8 @@ DATA_DIR = DOOR.data_dir
 HOST = env.host("HOST", "127.0.0.1")
 PORT = env.number("PORT", 8000, least=1, most=65535)
 WORKERS = env.number("WORKERS", 2, least=1, most=256)
+# Threads of each web process, and how many of them Django may take at once: the others are the phones'.
+WEB_THREADS, DJANGO_THREADS = 8, 5
 PUBLIC_URL = DOOR.public_url
 DEMO = env.flag("DEMO", default=True)
 

@@ -4,14 +4,11 @@ import os
 import threading
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from config import door, phones
 from redirect.door import Application, Environ, StartResponse
-
-# Threads of a worker process (serve starts granian with them), and how many of them Django may take at once.
-THREADS = 8
-DJANGO_THREADS = 6
 
 
 def capped(behind: Application, most: int) -> Application:
@@ -39,4 +36,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 _configuration = phones.read_or_stop()
 # Django's type names its own kind of answer; it is an iterable of octets like any other.
 _django: Application = get_wsgi_application()  # type: ignore[assignment]
-application = door.build(_configuration, behind=capped(_django, DJANGO_THREADS))
+application = door.build(_configuration, behind=capped(_django, settings.DJANGO_THREADS))

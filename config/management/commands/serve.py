@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from config import demonstration
 from config.supervisor import Child, Supervisor
-from config.wsgi import THREADS
 
 _START_SECONDS = 120
 
@@ -85,8 +84,8 @@ def _children() -> list[Child]:
     manage = str(settings.BASE_DIR / "manage.py")
     web = [
         f"{here}/granian", "--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT),
-        "--workers", str(settings.WORKERS), "--blocking-threads", str(THREADS), "--http", "1",
-        "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning",
+        "--workers", str(settings.WORKERS), "--blocking-threads", str(settings.WEB_THREADS), "--http", "1",
+        "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "error",
         "config.wsgi:application",
     ]  # fmt: skip
     worker = [

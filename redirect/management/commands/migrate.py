@@ -15,5 +15,9 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)
         # A partial migration may stop before the feed's tables are there.
-        if RegistryEpoch._meta.db_table in connection.introspection.table_names() and changefeed.install():
+        if (
+            RegistryEpoch._meta.db_table in connection.introspection.table_names()
+            and changefeed.install()
+            and options["verbosity"]
+        ):
             self.stdout.write("The change feed was installed; directories will be rebuilt.")
