@@ -20,6 +20,7 @@ from onboarding import bulkwrites, sightings
 from onboarding.bulkwrites import ChangeRow, DeviceWrite
 from onboarding.models import Device, UnsettledObservation
 from onboarding.observations import LATE, RELEASED, Clock, Observation, Observed, Standing, observe, plausible
+from onboarding.registration import Confirm
 from onboarding.states import CustomizationState, Event
 
 # Rounds against other writers of the same devices before the transaction is given up and its job tries again.
@@ -333,15 +334,15 @@ def settle(*, at: datetime, limit: int = 1000) -> int:
 def flag_stalled(*, at: datetime, limit: int = 5000) -> int:
     """Mark phones that are Custom Pending for longer than their profile allows; gives how many were marked.
 
-    A phone with a target of its own and no profile is measured by STALLED_AFTER_MINUTES. The mark goes with the next
-    change of state.
+    A phone with a target of its own and no profile is measured by STALLED_AFTER_MINUTES. Of a profile that expects no
+    confirmation no phone is stalled. The mark goes with the next change of state.
     """
     waiting = Device.objects.filter(
         state=CustomizationState.CUSTOM_PENDING.value,
         stalled_at=None,
         # No allowance is shorter; also keeps out a phone that leaves the state and reaches it anew meanwhile.
         state_since__lte=at - timedelta(minutes=1),
-    )
+    ).exclude(profile__confirm=Confirm.NONE.value)
     allowed = Coalesce("profile__stalled_after_minutes", STALLED_AFTER_MINUTES)
     # Annotated first: inside a filter Django would join by INNER and lose the phones without a profile.
     measured = waiting.annotate(latest=_MinutesBefore(Value(at, output_field=DateTimeField()), allowed))
