@@ -117,11 +117,8 @@ def test_the_mark_goes_when_the_phone_asks_anew_although_it_ends_in_the_same_sta
     assert (device.state, device.state_since, device.stalled_at) == ("custom_pending", AT + MINUTE, None)
 
 
-def test_a_profile_that_expects_no_confirmation_has_no_stalled_phones(at):
-    silent = factories.make_device(
-        profile=factories.make_profile(confirm="none"), state="custom_pending", columns={"state_since": at}
-    )
+def test_a_profile_that_expects_no_confirmation_has_no_stalled_phones():
+    pending_since(1000, profile=make_profile(confirm="none"))
 
-    assert customization.flag_stalled(at=at + timedelta(days=30)) == 0
-    silent.refresh_from_db()
-    assert silent.stalled_at is None
+    assert customization.flag_stalled(at=AT) == 0
+    assert stalled() == set()
