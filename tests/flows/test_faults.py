@@ -134,7 +134,9 @@ def test_two_relays_and_two_workers_are_as_good_as_one(data_dir):
 
     assert phones.wrong == []
     asked = _asked()
-    assert {mac: asked[mac] for mac in phones.answered} == dict(phones.answered)
+    # The released phone was asked about beyond what the threads counted.
+    others = phones.answered.keys() - {released.mac}
+    assert {mac: asked[mac] for mac in others} == {mac: phones.answered[mac] for mac in others}
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a database that can be stopped")
