@@ -6,9 +6,9 @@ transaction. What the guard refuses lost a race: the evidence is judged again on
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.db import transaction
@@ -38,8 +38,7 @@ class StateContended(Exception):
     """Other writers kept winning; nothing was written, try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """An observation of the phone with this MAC.
 
     `device_id` and `organization_id` tell whose phone it was when the door saw it; None when the door did not know it,
@@ -111,7 +110,7 @@ def record_all(evidence: Sequence[Evidence], *, at: datetime) -> None:
     waiting: dict[str, list[Evidence]] = defaultdict(list)
     for item in evidence:
         observation = plausible(item.observation, at=at)
-        waiting[item.mac].append(item if observation is item.observation else replace(item, observation=observation))
+        waiting[item.mac].append(item if observation is item.observation else item._replace(observation=observation))
     for _ in range(_ROUNDS):
         waiting = _record_round(waiting, at=at)
         if not waiting:
@@ -176,7 +175,7 @@ def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
     mac, observation = item.mac, item.observation
     if item.is_older_than(known.claimed_at):
         # What was said is nothing for the present owner's eyes, unless it was the present owner who said it.
-        told = observation if item.device_id is not None else replace(observation, evidence={})
+        told = observation if item.device_id is not None else observation._replace(evidence={})
         known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))
         return
     observed: Observed = observe(known.standing, observation, at=at, believes_hearsay=known.believes_hearsay)

@@ -13,8 +13,9 @@ Source: design 4.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
 from onboarding.states import INFERRED_RESETS_PER_DAY, SETTLING_TIME, CustomizationState, Event, after
 
@@ -28,8 +29,7 @@ _RESET_PERIOD = timedelta(days=1)
 _MOST_AHEAD = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """When evidence arose: wall time, and the position in the one order that its machine gives (empty: none)."""
 
     at: datetime
@@ -43,19 +43,17 @@ class Clock:
         return self.at < other.at
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One event as it was seen, by whom (`source`) and with what evidence. `hearsay`: nothing proves the sender."""
 
     event: Event
     clock: Clock
     source: str
-    evidence: Mapping[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, object] = MappingProxyType({})
     hearsay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What is known of one phone's customization."""
 
     state: CustomizationState
@@ -66,8 +64,7 @@ class Standing:
     resets_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One row for the history."""
 
     event: Event
@@ -77,8 +74,7 @@ class Record:
     refused: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """The new standing and the rows to write; no rows means unsettled: try again later."""
 
     standing: Standing
@@ -96,14 +92,14 @@ def plausible(observation: Observation, *, at: datetime) -> Observation:
     """
     if observation.clock.at <= at + _MOST_AHEAD:
         return observation
-    return replace(observation, clock=replace(observation.clock, at=at))
+    return observation._replace(clock=observation.clock._replace(at=at))
 
 
 def observe(standing: Standing, observation: Observation, *, at: datetime, believes_hearsay: bool) -> Observed:
     """Judge `observation` at the time `at`; the cases are in the module's docstring."""
     seen = standing
     if standing.last_seen is None or standing.last_seen < observation.clock.at:
-        seen = replace(standing, last_seen=observation.clock.at)
+        seen = standing._replace(last_seen=observation.clock.at)
     if standing.evidence is not None and observation.clock.before(standing.evidence):
         return _refused(seen, observation, LATE)
     if observation.hearsay and not believes_hearsay:
@@ -124,7 +120,7 @@ def observe(standing: Standing, observation: Observation, *, at: datetime, belie
         state = CustomizationState.OPEN
     records += (Record(observation.event, state, step.state),)
     since = standing.since if step.state == standing.state else observation.clock.at
-    return Observed(replace(seen, state=step.state, since=since, evidence=observation.clock), records)
+    return Observed(seen._replace(state=step.state, since=since, evidence=observation.clock), records)
 
 
 def _refused(seen: Standing, observation: Observation, reason: str) -> Observed:
@@ -134,7 +130,7 @@ def _refused(seen: Standing, observation: Observation, reason: str) -> Observed:
 def _count_reset(standing: Standing, at: datetime) -> Standing | None:
     """Count one inferred reset into the running day; None when the day's number is used up."""
     if standing.resets_since is None or at - standing.resets_since >= _RESET_PERIOD:
-        return replace(standing, resets=1, resets_since=at)
+        return standing._replace(resets=1, resets_since=at)
     if standing.resets >= INFERRED_RESETS_PER_DAY:
         return None
-    return replace(standing, resets=standing.resets + 1)
+    return standing._replace(resets=standing.resets + 1)

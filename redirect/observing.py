@@ -5,8 +5,10 @@ position, the effects and the end of the batches are one transaction. So message
 each other, and workers may die anywhere.
 """
 
+import gc
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -38,12 +40,25 @@ def apply_waiting(*, at: datetime, most_rounds: int = 1000) -> int:
     """Apply what waits in the inbox, then what waited to settle; gives the number of lines applied."""
     total = 0
     for _ in range(most_rounds):
-        lines = _apply_round(at=at)
+        with _no_garbage_collection():
+            lines = _apply_round(at=at)
         if lines is None:
             break
         total += lines
     customization.settle(at=at)
     return total
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A round keeps some hundred thousand small objects, and no cycles: looking for them took a third of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @transaction.atomic
