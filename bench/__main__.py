@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def main() -> int:
         raise SystemExit("DATABASE_URL is not set. Start the benchmarks with `make bench`, which brings a PostgreSQL.")
     if "door" in arguments.only or "memory" in arguments.only:
         _require_programs()
+    # Told to stop, it ends its servers as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     data = tempfile.mkdtemp(prefix="onboarding-bench-")
     try:
         # Before Django reads its settings.
@@ -89,7 +92,6 @@ def _require_programs() -> None:
     install = ["apt-get", "install", "-y", "--no-install-recommends", "nginx-light", "wrk"]
     if os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "update"], check=False, stdout=subprocess.DEVNULL)
-        # policy-rc.d is not touched: a server that Debian starts by itself listens on port 80 and is in nobody's way.
         subprocess.run(install, check=False, stdout=subprocess.DEVNULL)
     if missing := _missing_programs():
         raise SystemExit(f"{' and '.join(missing)} must be installed for this: {' '.join(install)}")

@@ -76,13 +76,17 @@ _SIDEBAR = (
     ("Phones", (
         ("Devices", "deskphone", "onboarding_device"),
         ("Redirect profiles", "alt_route", "onboarding_redirectprofile"),
+        ("Activation codes", "dialpad", "activation_issuedcode"),
+        ("Short codes", "tag", "onboarding_shortcode"),
         ("History", "history", "onboarding_statechange"),
         ("Sightings", "visibility", "onboarding_sighting"),
+        ("Code guessing", "gpp_maybe", "onboarding_codeguessing"),
     )),
     ("Organization", (
         ("Organizations", "apartment", "accounts_organization"),
         ("People", "group", "accounts_membership"),
         ("API keys", "key", "accounts_apikey"),
+        ("Readings of codes", "policy", "activation_auditedreading"),
         ("User accounts", "manage_accounts", "accounts_user"),
     )),
 )  # fmt: skip

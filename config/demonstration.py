@@ -11,8 +11,8 @@ from accounts import keys
 from accounts.actors import Actor
 from accounts.models import Membership, Organization, User
 from config import env
-from onboarding import profiles, registry
-from onboarding.identifiers import MacAddress, ModelName, SerialNumber
+from onboarding import profiles, registry, shortcodes
+from onboarding.identifiers import MacAddress, ModelName, SerialNumber, ShortCode
 
 _ACTOR = Actor("command", "first start")
 _MODEL = "CP-8841-3PCC"
@@ -21,12 +21,14 @@ _PHONES = (
     ("00562B000002", "FCH2133A0B2", "Meeting room"),
     ("00562B000003", "FCH2133A0B3", "Warehouse"),
 )
+# Long enough that it takes years to be found by trying.
+_SHORT_CODE = ShortCode.from_digits("20480016")
 _SCOPES = ["devices:read", "devices:write", "profiles:read", "profiles:write", "events:read"]
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStart:
-    """The secrets that were made, to be shown once."""
+    """The secrets that were made, to be shown once; those that the environment gave are shown to nobody."""
 
     admin_password: str
     demo_password: str = ""
@@ -43,8 +45,10 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
     """Fill an empty registry; None when somebody is registered already."""
     if User.objects.exists():
         return None
-    admin_password = env.text("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
+    given_password, given_key = env.text("ADMIN_PASSWORD"), env.text("DEMO_API_KEY")
+    admin_password = given_password or secrets.token_urlsafe(12)
     User.objects.create_superuser("admin", password=admin_password)
+    admin_password = "(the given ADMIN_PASSWORD)" if given_password else admin_password
     if not demo:
         return FirstStart(admin_password)
     organization = Organization.objects.create(name="Demo Telecom")
@@ -72,10 +76,11 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
             own=settings.OWN_ADDRESSES,
             at=at,
         )
-    _row, key = keys.create(
-        organization=organization, name="Demonstration", scopes=_SCOPES, key=env.text("DEMO_API_KEY") or None
+    shortcodes.enable(
+        actor=_ACTOR, organization=organization, code=_SHORT_CODE, terms=shortcodes.Terms(profile=profile), at=at
     )
-    return FirstStart(admin_password, demo_password, key)
+    _row, key = keys.create(organization=organization, name="Demonstration", scopes=_SCOPES, key=given_key or None)
+    return FirstStart(admin_password, demo_password, "$DEMO_API_KEY" if given_key else key)
 
 
 def explain(first: FirstStart) -> str:
@@ -98,6 +103,8 @@ def explain(first: FirstStart) -> str:
             "  register a phone through the API:",
             f"    curl -X PUT {url}/api/v1/devices/00562B000004/ -H 'Authorization: Bearer {first.demo_key}' \\",
             f'      -H \'Content-Type: application/json\' -d \'{{"model": "{_MODEL}", "profile": 1}}\'',
+            "  type the short code on a phone that nobody registered:",
+            f"    .venv/bin/python -m virtualphone activate '{_SHORT_CODE}' --server {url} --mac 00562B000005 --model {_MODEL}",
             "  boot a thousand phones that nobody registered:",
             f"    .venv/bin/python -m virtualphone swarm --server {url} --phones 1000 --mac-start 005600000000",
             f"  read the API's pages: {url}/api/docs/",

@@ -12,6 +12,7 @@ def build(configuration: phones.DoorConfiguration, behind: Application | None = 
         machine=phones.machine_name(),
         public_url=configuration.public_url,
         edos_path=configuration.edos_path,
+        short_code_path=configuration.short_code_path,
         beacon_path=configuration.beacon_path,
         report_path=configuration.report_path,
         secret_key=configuration.secret_key,

@@ -201,5 +201,45 @@ def database(name: str, sqlite_file: Path) -> dict[str, object]:
         "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5},
+        # A server that vanished without a word is given up within seconds, not when TCP does.
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        },
+    }
+
+
+def mail(name: str, default_from: str) -> dict[str, object]:
+    """Django's settings for a `smtp://user:password@host:port` URL; none for none.
+
+    `smtp` uses STARTTLS (`smtp+plain` does without, for a relay on the same machine), `smtps` TLS from the start.
+    """
+    url = text(name)
+    sender = text("EMAIL_FROM", default_from)
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend", "DEFAULT_FROM_EMAIL": sender}
+    ports = {"smtp": 587, "smtp+plain": 25, "smtps": 465}
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ports and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.path.strip("/") or parts.query or parts.fragment:
+        # Not shown: it holds a password.
+        raise ConfigurationError(name, "is not smtp://user:password@host:port (special characters as %XX).")
+    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+|[^@<>\r\n]+ <[^\s@]+@[^\s@]+>", sender):
+        raise ConfigurationError("EMAIL_FROM", f"{sender!r} is not an address such as phones@example.net.")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_TIMEOUT": 10,
+        "DEFAULT_FROM_EMAIL": sender,
     }

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "accounts",
     "onboarding",
     "redirect",
+    "activation",
 ]
 
 MIDDLEWARE = [
@@ -102,6 +103,9 @@ SECURE_HSTS_SECONDS = 31_536_000 if SECURE_HTTPS else 0
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 X_FRAME_OPTIONS = "DENY"
 LOGIN_REDIRECT_URL = "admin:index"
+
+# No page takes files so far; nothing that somebody uploads ever reaches the disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -176,6 +180,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     # RabbitMQ: without confirms a publish that returned may be lost. Redis ignores it.
     else {"confirm_publish": True, "max_retries": 1}
 )
+
+# Mails to people whose codes are sent to them: EMAIL_URL and EMAIL_FROM. Without a server they wait.
+globals().update(env.mail("EMAIL_URL", f"phones@{_PUBLIC.hostname}"))
+SENDS_MAIL = bool(env.text("EMAIL_URL"))
 
 # History and sightings older than this are pruned by the daily job.
 HISTORY_KEPT_DAYS = env.number("HISTORY_KEPT_DAYS", 730, least=1, most=36500)

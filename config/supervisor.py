@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Supervisor:
                 if now >= child.start_at:
                     self._start(child)
             elif (status := child.process.poll()) is not None:
+                _end_group(child.process)
                 child.process = None
                 child.failures += 1
                 if now - child.started_at >= _STEADY_SECONDS:
@@ -84,6 +86,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            _end_group(process)
 
     def _start(self, child: Child) -> None:
         # A session of its own: Ctrl-C reaches the supervisor alone, which stops the others in order.
@@ -91,6 +94,12 @@ class Supervisor:
             child.command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
         )
         child.started_at = time.monotonic()
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what a child that ended left behind: a web server's own workers would go on answering on the port."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _die_with_parent() -> None:

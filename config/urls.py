@@ -1,9 +1,10 @@
+import re
+
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
-from config import problems
+from config import activating, problems
 from onboarding.api import pages
 from onboarding.api.views import UnknownPath
 
@@ -13,8 +14,10 @@ handler500 = problems.server_error
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    re_path(rf"^{re.escape(activating.PATH[1:])}$", activating.activate, name="activate"),
+    path("api/v1/", include("activation.api.urls")),
     path("api/v1/", include("onboarding.api.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", pages.schema, name="schema"),
     path("api/docs/", pages.swagger, name="docs"),
     path("api/redoc/", pages.redoc, name="redoc"),
     path("api/problems/", problems.page, name="problems"),

@@ -298,14 +298,26 @@ def _keep_unsettled(unsettled: list[tuple[int, Observation]]) -> None:
     )
 
 
-@transaction.atomic
 def settle(*, at: datetime, limit: int = 1000) -> int:
-    """Try unsettled evidence again, oldest first; gives how many rows were tried.
+    """Try all unsettled evidence again, oldest first, in transactions of `limit` rows; gives how many were tried.
 
     What is still illegal and young waits on, in a new row of the same content; what is older than the settling time is
     written to the history as refused.
     """
-    waiting = list(UnsettledObservation.objects.select_related("device").order_by("at", "id")[:limit])
+    newest = UnsettledObservation.objects.order_by("-id").values_list("pk", flat=True).first() or 0
+    tried = 0
+    while count := _settle_some(newest, at=at, limit=limit):
+        tried += count
+    return tried
+
+
+@transaction.atomic
+def _settle_some(newest: int, *, at: datetime, limit: int) -> int:
+    """Try the oldest rows up to the id `newest`: a row that waits on gets a higher one, so each is tried once."""
+    older = UnsettledObservation.objects.select_related("device").filter(pk__lte=newest)
+    waiting = list(older.order_by("at", "id")[:limit])
+    if not waiting:
+        return 0
     # As a release does: first the device, then what waits for it.
     _hold({row.device_id for row in waiting})
     deleted, _ = UnsettledObservation.objects.filter(pk__in=[row.pk for row in waiting]).delete()

@@ -1,4 +1,6 @@
-"""The names that a phone goes by: MacAddress, SerialNumber, ModelName. Parse once at the edge, then trust the value.
+"""The names of phones (MacAddress, SerialNumber, ModelName) and of profiles (ShortCode).
+
+Parse once at the edge, then trust the value.
 
 Each type has one parser, `parse(text)`, one printed form, `str(value)`, and one error. `parse(str(x)) == x` holds.
 """
@@ -32,6 +34,13 @@ class InvalidModelName(OnboardingError):
 
     code = "invalid_model"
     remedy = "Type the product name as printed on the phone, as CP-8841-3PCC."
+
+
+class InvalidShortCode(OnboardingError):
+    """The text is not a short code."""
+
+    code = "invalid_short_code"
+    remedy = "Give 3 to 16 digits, as 123456. On the phone they are typed after a #."
 
 
 _MAC_NOTATIONS = re.compile(
@@ -127,3 +136,33 @@ class ModelName:
 
     def __str__(self) -> str:
         return self.text
+
+
+_SHORT_CODE = re.compile(r"[0-9]{3,16}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ShortCode:
+    """The name under which a profile can be had from a phone: `#` and 3 to 16 digits; leading zeros count.
+
+    A 16-digit one is no activation code: the `#` tells them apart.
+    """
+
+    digits: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what a phone sends, as `#123456`. Raises InvalidShortCode, also where the `#` is missing."""
+        if not text.startswith("#"):
+            raise InvalidShortCode(f"{text[:MAX_TEXT_LENGTH]!r} does not begin with #.", field="code")
+        return cls.from_digits(text[1:])
+
+    @classmethod
+    def from_digits(cls, text: str) -> Self:
+        """Read the digits alone, as `123456`. Raises InvalidShortCode."""
+        if len(text) > MAX_TEXT_LENGTH or not _SHORT_CODE.fullmatch(text):
+            raise InvalidShortCode(f"{text[:MAX_TEXT_LENGTH]!r} is not 3 to 16 digits.", field="code")
+        return cls(text)
+
+    def __str__(self) -> str:
+        return f"#{self.digits}"

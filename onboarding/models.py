@@ -125,6 +125,8 @@ class Device(models.Model):
             models.Index(fields=["organization", "serial", "mac"], name="device_by_serial"),
             models.Index(fields=["organization", "mac"], name="device_stalled", condition=~Q(stalled_at=None)),
             models.Index(fields=["state_since"], name="device_may_stall", condition=Q(state="custom_pending")),
+            # Their number is limited for each profile.
+            models.Index(fields=["profile"], name="device_unproven", condition=Q(proven=False)),
         ]
 
     def __str__(self) -> str:
@@ -201,3 +203,83 @@ class Sighting(models.Model):
 
     def __str__(self) -> str:
         return self.mac
+
+
+class ShortCode(models.Model):
+    """Digits under which phones can have a profile, while they are enabled. A disabled row stays: its digits rest."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="short_codes")
+    # Disabled rows let go of a profile that is deleted.
+    profile = models.ForeignKey(
+        RedirectProfile, on_delete=models.PROTECT, null=True, blank=True, related_name="short_codes"
+    )
+    code = models.CharField(max_length=16, help_text="3 to 16 digits, without the # that is typed before them.")
+    enabled_at = models.DateTimeField()
+    enabled_by = models.CharField(max_length=160)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    disabled_by = models.CharField(max_length=160, blank=True, default="")
+    valid_until = models.DateTimeField(null=True, blank=True, help_text="It does not work from then on.")
+    max_devices = models.PositiveIntegerField(
+        null=True, blank=True, help_text="It does not work for further phones when so many have used it."
+    )
+    devices = models.PositiveIntegerField(default=0, help_text="Phones that became devices by it.")
+    is_full = models.BooleanField(default=False, help_text="As many phones as may have used it.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["code"], condition=Q(disabled_at=None), name="short_code_once"),
+            models.CheckConstraint(
+                condition=Q(profile__isnull=False) | Q(disabled_at__isnull=False), name="short_code_has_profile"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="short_code_by_owner"),
+            models.Index(fields=["code"], name="short_code_by_digits"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.code}"
+
+
+class ShortCodeUse(models.Model):
+    """How often phones used a short code on one day (UTC), and how many of them became devices by it."""
+
+    short_code = models.ForeignKey(ShortCode, on_delete=models.CASCADE, related_name="uses")
+    day = models.DateField()
+    answers = models.PositiveIntegerField(default=0)
+    devices = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["short_code", "day"], name="short_code_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.answers}"
+
+
+class CodeGuessing(models.Model):
+    """A network that tried so many short codes that a door slowed it down.
+
+    One row for the operator (no organization), and one for each organization of whose codes it found one.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, related_name="+")
+    network = models.CharField(max_length=50)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=1, help_text="How often a door reported it.")
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "code guessing"
+        constraints = [
+            models.UniqueConstraint(fields=["network", "organization"], name="code_guessing_once"),
+            models.UniqueConstraint(fields=["network"], condition=Q(organization=None), name="code_guessing_seen_once"),
+        ]
+        indexes = [models.Index(fields=["last_at"], name="code_guessing_by_age")]
+
+    def __str__(self) -> str:
+        return self.network

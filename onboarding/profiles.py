@@ -28,10 +28,10 @@ class ProfileNameTaken(OnboardingError):
 
 
 class ProfileInUse(OnboardingError):
-    """Devices still refer to the profile."""
+    """Devices or codes still refer to the profile."""
 
     code = "profile_in_use"
-    remedy = "Give these devices another profile, or disable this one instead."
+    remedy = "Give these devices another profile and disable its short codes, or disable the profile instead."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +101,14 @@ def change(profile: RedirectProfile, *, values: ProfileFields, own: Addresses) -
 
 
 def delete(profile: RedirectProfile) -> None:
-    """Delete a profile that no device uses. Raises ProfileInUse."""
+    """Delete a profile that no device and no code uses. Raises ProfileInUse."""
     # Asked first: deleting would read every device of the profile, perhaps a million, only to refuse.
-    if profile.devices.exists():
+    if profile.devices.exists() or profile.short_codes.filter(disabled_at=None).exists():
         raise _in_use(profile)
     try:
         with transaction.atomic():
+            # What is left of disabled short codes keeps their digits from others.
+            profile.short_codes.exclude(disabled_at=None).update(profile=None)
             profile.delete()
     except (ProtectedError, IntegrityError) as error:
         # A device was given the profile at the same moment.
@@ -114,7 +116,7 @@ def delete(profile: RedirectProfile) -> None:
 
 
 def _in_use(profile: RedirectProfile) -> ProfileInUse:
-    return ProfileInUse(f"The profile {profile.name!r} is in use by devices.")
+    return ProfileInUse(f"The profile {profile.name!r} is in use by devices or codes.")
 
 
 def _name_taken(name: object) -> ProfileNameTaken:

@@ -41,9 +41,12 @@ def from_rows(device: Device, profile: Profile | None, *, organization_suspended
 
 
 def for_mac(mac: MacAddress, *, among: "QuerySet[Device] | None" = None) -> Registration | None:
-    """The registration of this phone as it is now, or None where `among` (by default: all devices) has none."""
+    """The registration of this phone as it is now, or None where `among` (by default: all devices) has none.
+
+    As in the directory, only proven devices count.
+    """
     devices = Device.objects.all() if among is None else among
-    row = devices.select_related("profile", "organization").filter(mac=str(mac)).first()
+    row = devices.select_related("profile", "organization").filter(mac=str(mac), proven=True).first()
     if row is None:
         return None
     return from_rows(

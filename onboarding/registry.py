@@ -1,13 +1,19 @@
-"""What can be done with a device's registration: claim, change, associate, release. Each records who did it.
+"""What can be done with a device's registration: claim, change, associate, adopt, release. Each records who did it.
 
 Every verb checks everything before it writes anything, writes in one transaction, and leaves a history row.
+
+A device is proven when its owner claimed it, and unproven when its MAC was only said by a phone that used one of the
+owner's codes. Anybody can say any MAC, so an unproven device stands in nobody's way: whoever claims or adopts it next
+takes it over, and its former owner reads in the history that it was released.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from accounts.actors import Actor
 from accounts.models import Organization
@@ -25,8 +31,14 @@ CLAIMED, CHANGED, DISOWNED = "claimed", "changed", "released"
 
 MAX_LABEL_LENGTH = 120
 
+# Who ends the life of a device that another organization took over.
+_REGISTRY = Actor("registry", "registry")
+
 # Looks at a device that others claim and release all the while, before it counts as taken.
 _ROUNDS = 5
+
+# Unproven devices of one profile, at most: whoever knows its code could invent 2^47 of them.
+MOST_UNPROVEN = 10_000
 
 
 class DeviceTaken(OnboardingError):
@@ -34,6 +46,13 @@ class DeviceTaken(OnboardingError):
 
     code = "device_taken"
     remedy = "Check the MAC on the phone's label. If it is right, ask the seller to have the former owner release it."
+
+
+class ProfileFull(OnboardingError):
+    """The profile has as many unproven devices as one may have."""
+
+    code = "profile_full"
+    remedy = "Claim the devices that are really yours, and release the others."
 
 
 class InvalidDevice(OnboardingError):
@@ -78,6 +97,7 @@ def put(
 ) -> tuple[Device, bool]:
     """Claim the device, or set all fields of one's own; gives it and whether it was claimed. Idempotent.
 
+    One's own unproven device becomes a proven one, another organization's is taken over.
     Raises DeviceTaken, InvalidDevice, ProfileNotYours, and what `targets` raises.
     """
     columns = _columns(organization, values, own=own)
@@ -89,10 +109,16 @@ def put(
                 return claimed, True
             # Somebody claimed it at the same moment: perhaps this organization itself, by a repeated request.
         elif present.organization_id != organization.pk:
-            break
+            if present.proven:
+                break
+            taken = _take_over(
+                actor=actor, organization=organization, mac=mac, columns={**columns, "proven": True}, at=at
+            )
+            if taken is not None:
+                return taken, True
         else:
             try:
-                return _change(actor=actor, device=present, columns=columns, at=at), False
+                return _change(actor=actor, device=present, columns={**columns, "proven": True}, at=at), False
             except DeviceGone:
                 continue  # Released at the same moment, so it can be claimed.
     raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
@@ -101,14 +127,78 @@ def put(
 def claim(
     *, actor: Actor, organization: Organization, mac: MacAddress, values: DeviceFields, own: Addresses, at: datetime
 ) -> Device:
-    """Claim a device that nobody has; one's own is refused too. Raises as `put` does."""
-    columns = _columns(organization, values, own=own)
-    device = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
-    if device is None:
-        if Device.objects.filter(mac=str(mac), organization=organization).exists():
-            raise InvalidDevice(f"{mac} is registered already; change it instead.", field="mac")
-        raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
-    return device
+    """Claim a device that nobody has proven; one's own proven device is refused too. Raises as `put` does."""
+    columns = {**_columns(organization, values, own=own), "proven": True}
+    for _ in range(_ROUNDS):
+        device = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+        if device is not None:
+            return device
+        present = Device.objects.filter(mac=str(mac)).first()
+        if present is None:
+            continue
+        if present.organization_id == organization.pk:
+            if present.proven:
+                raise InvalidDevice(f"{mac} is registered already; change it instead.", field="mac")
+            with suppress(DeviceGone):
+                return _change(actor=actor, device=present, columns=columns, at=at)
+        elif present.proven:
+            break
+        else:
+            device = _take_over(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+            if device is not None:
+                return device
+    raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
+
+
+def adopt(
+    *,
+    actor: Actor,
+    organization: Organization,
+    mac: MacAddress,
+    model: str,
+    serial: str,
+    profile: RedirectProfile,
+    proven: bool,
+    at: datetime,
+) -> Device:
+    """Make the phone that used a code of `profile` a device of this organization. Idempotent.
+
+    `model` and `serial` are in their normal forms or empty. A device that nobody proved is taken over; one's own gets
+    the profile and stays proven if it was. Raises DeviceTaken (proven by another organization), ProfileFull,
+    ProfileNotYours, DeviceGone. Costs a count of up to MOST_UNPROVEN index entries for a new unproven device.
+    """
+    _check_profile(organization, profile)
+    said = {"model": model, "serial": serial}
+    columns = {**said, "profile_id": profile.pk, "proven": proven}
+    for _ in range(_ROUNDS):
+        present = Device.objects.filter(mac=str(mac)).first()
+        if present is not None and present.organization_id == organization.pk:
+            # What the owner wrote down is worth more than what the phone says.
+            news: dict[str, object] = {
+                name: value for name, value in said.items() if value and not getattr(present, name)
+            }
+            news["profile_id"] = profile.pk
+            if proven:
+                news["proven"] = True
+            with suppress(DeviceGone):
+                return _change(actor=actor, device=present, columns=news, at=at)
+            continue
+        if present is not None and present.proven:
+            break
+        if not proven:
+            _check_room(profile)
+        take = _claim if present is None else _take_over
+        device = take(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+        if device is not None:
+            return device
+    raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
+
+
+def _check_room(profile: RedirectProfile) -> None:
+    unproven = Device.objects.filter(profile=profile, proven=False)
+    # Whether there is a last one that may be: counts no further.
+    if unproven.order_by()[MOST_UNPROVEN - 1 : MOST_UNPROVEN].values_list("pk", flat=True).exists():
+        raise ProfileFull(f"The profile {profile.name!r} has {MOST_UNPROVEN} unproven devices, the most it may have.")
 
 
 def change(*, actor: Actor, device: Device, values: DeviceFields, own: Addresses, at: datetime) -> Device:
@@ -129,6 +219,11 @@ def release(*, actor: Actor, device: Device, at: datetime) -> None:
     held = Device.objects.select_for_update().filter(pk=device.pk, organization=device.organization).first()
     if held is None:
         raise DeviceGone(f"{device.mac} is not registered any more.")
+    _end(held, actor, {}, at=at)
+
+
+def _end(held: Device, actor: Actor, details: Mapping[str, object], *, at: datetime) -> None:
+    """Write the last rows of a device's life and delete it. The caller holds its lock."""
     rows = [
         ChangeRow(
             held.pk, held.organization_id, held.mac, waiting.at, at, waiting.event, held.state, held.state,
@@ -136,13 +231,34 @@ def release(*, actor: Actor, device: Device, at: datetime) -> None:
         )
         for waiting in UnsettledObservation.objects.filter(device=held).order_by("at", "id")
     ]  # fmt: skip
-    bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, {}, at=at)])
+    bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, details, at=at)])
     held.delete()
 
 
+def _take_over(
+    *, actor: Actor, organization: Organization, mac: MacAddress, columns: Mapping[str, object], at: datetime
+) -> Device | None:
+    """End the unproven device's life with another organization and begin one here; None where it is so no more."""
+    with transaction.atomic():
+        # Read anew under the lock: it may have been proven a moment ago.
+        held = Device.objects.select_for_update().filter(mac=str(mac), proven=False).first()
+        if held is None or held.organization_id == organization.pk:
+            return None
+        # Who has it now is nothing for the former owner's eyes.
+        _end(held, _REGISTRY, {"reason": "taken_over"}, at=at)
+        device = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
+        if device is None:
+            transaction.set_rollback(True)
+        return device
+
+
 def owned(macs: Iterable[MacAddress], organization: Organization) -> dict[MacAddress, bool]:
-    """Which of these devices are claimed, and whether by this organization. By whom else is told to nobody."""
-    rows = Device.objects.filter(mac__in=[str(mac) for mac in macs]).values_list("mac", "organization_id")
+    """Which of these devices are claimed, and whether by this organization. By whom else is told to nobody.
+
+    Another organization's unproven device is as good as free.
+    """
+    claimed = Device.objects.filter(Q(proven=True) | Q(organization=organization), mac__in=[str(mac) for mac in macs])
+    rows = claimed.values_list("mac", "organization_id")
     return {MacAddress.parse(mac): owner == organization.pk for mac, owner in rows}
 
 

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from onboarding import customization, history, sightings
+from onboarding import customization, history, shortcodes, sightings
 
 
 @shared_task(ignore_result=True)
@@ -20,4 +20,5 @@ def prune() -> int:
     """Delete history and sightings whose keeping time is over."""
     at = timezone.now()
     pruned = history.prune(before=at - timedelta(days=settings.HISTORY_KEPT_DAYS))
-    return pruned + sightings.prune(before=at - timedelta(days=settings.SIGHTINGS_KEPT_DAYS))
+    forgotten = at - timedelta(days=settings.SIGHTINGS_KEPT_DAYS)
+    return pruned + sightings.prune(before=forgotten) + shortcodes.prune_guessing(before=forgotten)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models.functions import Greatest
 
 from redirect.models import RegistryChange, RegistryEpoch
 
@@ -39,7 +40,18 @@ _SOURCES = (
         "onboarding_device",
         "d",
         "mac",
-        ("id", "mac", "organization_id", "profile_id", "model", "serial", "target", "valid_from", "valid_until"),
+        (
+            "id",
+            "mac",
+            "organization_id",
+            "profile_id",
+            "model",
+            "serial",
+            "target",
+            "valid_from",
+            "valid_until",
+            "proven",
+        ),
     ),
     _Source(
         "onboarding_redirectprofile",
@@ -48,6 +60,12 @@ _SOURCES = (
         ("id", "organization_id", "enabled", "targets", "parameters", "confirm", "identity", "match_model"),
     ),
     _Source("accounts_organization", "o", "id", ("id", "suspended_at")),
+    _Source(
+        "onboarding_shortcode",
+        "s",
+        "code",
+        ("id", "code", "organization_id", "profile_id", "disabled_at", "valid_until", "is_full"),
+    ),
 )
 
 _INTO = "INSERT INTO redirect_registrychange (kind, key, writer, stamp, at)"
@@ -174,7 +192,7 @@ def _create_postgresql(cursor, source: _Source, event: str, body: str) -> None: 
         f"DROP TRIGGER IF EXISTS {name} ON {source.table}",
         f"CREATE TRIGGER {name} {when} {event.upper()} ON {source.table} {references}"
         f" FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
-        # ALWAYS: also for rows that replication or a restore writes.
+        # ALWAYS: also in a session that restores rows. (Logical replication fires no statement triggers at all.)
         f"ALTER TABLE {source.table} ENABLE ALWAYS TRIGGER {name}",
         f"COMMENT ON TRIGGER {name} ON {source.table} IS '{_digest(body)}'",
     ):
@@ -187,13 +205,27 @@ def begin_epoch() -> None:
 
 
 def prune(*, before: datetime, most: int = 2_000_000) -> int:
-    """Delete feed rows older than `before`, but for the newest: by it relays know that this is their registry."""
+    """Delete feed rows older than `before`, but for the newest: by it relays know that this is their registry.
+
+    What was pruned is noted in the same transaction, so that a relay that has yet to see a pruned row finds out.
+    Rows of transactions that may have contemporaries still running stay.
+    """
     newest = RegistryChange.objects.order_by("-id").values_list("pk", flat=True).first()
     deleted = 0
     while newest is not None and deleted < most:
-        old = RegistryChange.objects.filter(at__lt=before, pk__lt=newest).order_by("at").values_list("pk", flat=True)
-        count, _ = RegistryChange.objects.filter(pk__in=list(old[:_ROWS_AT_ONCE])).delete()
-        deleted += count
-        if count < _ROWS_AT_ONCE:
-            break
+        with transaction.atomic():
+            old = RegistryChange.objects.filter(at__lt=before, pk__lt=newest)
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+                    old = old.filter(writer__lt=cursor.fetchone()[0])
+            rows = list(old.order_by("at").values_list("pk", "writer")[:_ROWS_AT_ONCE])
+            if not rows:
+                break
+            RegistryEpoch.objects.update(
+                pruned_id=Greatest("pruned_id", max(pk for pk, _ in rows)),
+                pruned_writer=Greatest("pruned_writer", max(writer for _, writer in rows)),
+            )
+            RegistryChange.objects.filter(pk__in=[pk for pk, _ in rows]).delete()
+        deleted += len(rows)
     return deleted

@@ -2,6 +2,7 @@
 
     d + MAC (6 octets)       device: [id, organization, profile or 0, model, serial, target, from, until]
     p + id (8 octets)        profile: [organization, enabled, targets, parameters, confirm, identity, match_model]
+    s + digits               short code: [organization, profile, until]
     o + id (8 octets)        a suspended organization (others have no entry)
     m + name                 what the writer must know: format, cursor
 
@@ -54,8 +55,13 @@ def organization_key(id: int) -> bytes:
     return b"o" + id.to_bytes(8, "big")
 
 
+def short_code_key(digits: str) -> bytes:
+    return b"s" + digits.encode()
+
+
 # Stand in for what an unknown device lacks, so that it costs the same work as any other refusal.
 _DECOY_DEVICE = orjson.dumps([0, 0, 0, "CP-8841-3PCC", "FCH00000000", "", None, None])
+_DECOY_CODE = orjson.dumps([0, 0, None])
 _DECOY_PROFILE = orjson.dumps([0, False, ["https://example.net/$MA.xml"], [], "callback", "none", False])
 
 
@@ -161,6 +167,29 @@ class Directory:
             profile if profile_id else None,
         )
         return registration, raw is not None
+
+    def find_code(self, digits: str, mac: bytes) -> tuple[Registration, bool, bool]:
+        """What a phone (six octets) is registered as by a short code: (registration, known, elsewhere).
+
+        `known` tells whether the code works at all, `elsewhere` whether another organization than the code's has
+        proven the phone. As in `find`, what is unknown is found by the same steps. Raises DirectoryUnusable.
+        """
+        opened = self._usable()
+        try:
+            with opened.environment.begin() as transaction:
+                get = transaction.get
+                raw = get(b"s" + digits.encode())
+                organization_id, profile_id, valid_until = orjson.loads(raw or _DECOY_CODE)
+                device_raw = get(b"d" + mac)
+                owner = orjson.loads(device_raw or _DECOY_DEVICE)[1]
+                profile_raw = get(b"p%b" % profile_id.to_bytes(8, "big"))
+                suspended = get(b"o%b" % organization_id.to_bytes(8, "big")) is not None
+        except (lmdb.Error, orjson.JSONDecodeError) as error:
+            self._forget()
+            raise DirectoryUnusable(f"The directory cannot be read: {error}") from error
+        profile = _profile(profile_id, profile_raw or _DECOY_PROFILE)
+        registration = Registration(0, organization_id, suspended, "", "", "", None, valid_until, profile)
+        return registration, raw is not None, device_raw is not None and owner != organization_id
 
     def check(self) -> None:
         """Whether phones can be answered now. Raises DirectoryUnusable."""
@@ -268,13 +297,17 @@ class DirectoryWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"env-{time.time_ns()}"
         environment = lmdb.open(str(path), map_size=MAP_OCTETS, max_readers=_MAX_READERS, sync=False)
-        count = 0
-        with environment.begin(write=True) as transaction:
-            with transaction.cursor() as position:
-                _consumed, count = position.putmulti(items, append=True)
-            transaction.put(_FORMAT_KEY, _FORMAT)
-            transaction.put(_CURSOR_KEY, orjson.dumps(cursor))
-        environment.sync(True)
+        try:
+            with environment.begin(write=True) as transaction:
+                with transaction.cursor() as position:
+                    _consumed, count = position.putmulti(items, append=True)
+                transaction.put(_FORMAT_KEY, _FORMAT)
+                transaction.put(_CURSOR_KEY, orjson.dumps(cursor))
+            environment.sync(True)
+        except BaseException:
+            environment.close()
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         environment.close()
         previous = self._target()
         link = self._folder / f"current-{path.name}"

@@ -5,8 +5,8 @@ if there is one. Status, headers and body of every refusal are the same, so that
 """
 
 import hashlib
-import ipaddress
 import logging
+import math
 import random
 import re
 import time
@@ -16,24 +16,24 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
-from onboarding import answers, flatprofile
-from onboarding.answers import Answer, Links
+from onboarding import answers, flatprofile, sources
+from onboarding.answers import REDIRECTED, Answer
 from onboarding.registration import PhoneQuery
+from onboarding.sources import Network
 from redirect import wire
 from redirect.directory import Directory, DirectoryUnusable
+from redirect.enumeration import Tries
 from redirect.journal import Journal
-from redirect.tokens import Tokens
+from redirect.tokens import LinkMaker, Tokens
 
 logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Response = tuple[str, list[tuple[str, str]], bytes]
 
 # The beacon removes itself: its answer empties the rule that fetched it.
@@ -48,7 +48,7 @@ _HARMLESS_FIELDS = re.compile(
     r"<(Product_Name|Hardware_Version|Software_Version|Customization|Reboot_Reason_1)\b[^<>]*>([\w .:()/+-]{1,64})</"
 )
 
-_OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOUND = (
+_OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOUND, _TOO_MANY = (
     f"{status.value} {status.phrase}"
     for status in (
         HTTPStatus.OK,
@@ -58,8 +58,11 @@ _OK, _NO_CONTENT, _BAD_REQUEST, _NOT_ALLOWED, _TOO_LARGE, _UNAVAILABLE, _NOT_FOU
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.SERVICE_UNAVAILABLE,
         HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
     )
 )
+# Looked up for what is no short code, so that it costs the same steps: longer than any.
+_NO_CODE = "0" * 17
 _COMPLAINT_SECONDS = 10.0
 _XML = [("Content-Type", flatprofile.CONTENT_TYPE), ("Cache-Control", "no-store")]
 
@@ -75,6 +78,7 @@ class Door:
         machine: str,
         public_url: str,
         edos_path: str,
+        short_code_path: str,
         beacon_path: str,
         report_path: str,
         secret_key: str,
@@ -85,13 +89,16 @@ class Door:
         self._journal = Journal(journal, machine)
         self._tokens = Tokens(secret_key)
         self._trusted_proxies = tuple(trusted_proxies)
+        self._tries = Tries()
         self._bodies = BoundedSemaphore(_BODIES_AT_ONCE)
-        self._beacon_url = f"{public_url}{beacon_path}"
-        self._report_url = f"{public_url}{report_path}"
+        self._links = LinkMaker(
+            self._tokens, beacon_url=f"{public_url}{beacon_path}", report_url=f"{public_url}{report_path}"
+        )
         self._behind = behind or _nothing_behind
         self._complain_at = 0.0
         self._routes: dict[str, Callable[[Environ], Response]] = {
             edos_path: self._query,
+            short_code_path: self._short_code,
             beacon_path: self._beacon,
             report_path: self._report,
             "/healthz": self._alive,
@@ -135,7 +142,7 @@ class Door:
         if not known:
             # Decided all the same, on the stand-in: time must not tell unknown from refused.
             answer = answers.decide(query, None, at)
-        body = answers.document(answer, lambda: self._links(query, mac, at))
+        body = answers.document(answer, lambda: self._links.make(query, at))
         if method == "GET":
             owner = (registration.device_id, registration.organization_id) if known else ("null", "null")
             self._write_query(environ, query, answer, owner)
@@ -151,10 +158,51 @@ class Door:
             f'"device":{owner[0]},"organization":{owner[1]},"target":{_quoted(answer.target)}'
         )
 
-    def _links(self, query: PhoneQuery, mac: bytes, at: float) -> Links:
-        said = f"?id={quote(':'.join(filter(None, (str(query.mac), query.serial, query.model))), safe=':')}"
-        token = self._tokens.make(mac, at)
-        return Links(f"{self._beacon_url}{said}&t={token}", f"{self._report_url}{said}&t={token}")
+    def _short_code(self, environ: Environ) -> Response:
+        method = environ["REQUEST_METHOD"]
+        if method not in {"GET", "HEAD"}:
+            return _NOT_ALLOWED, [("Allow", "GET, HEAD")], b""
+        query, digits = wire.parse_short_code(environ["QUERY_STRING"])
+        at = time.time()
+        source = self._source(environ)
+        network = sources.network_of(source)
+        # Refused before the code is looked at, so it tells nothing about the code. Not 404: the user should try again
+        # later, not believe that the code is wrong.
+        if wait := self._tries.take(network, at):
+            self._report_enumeration(network, at)
+            return _TOO_MANY, [("Retry-After", str(math.ceil(wait)))], b""
+        try:
+            registration, known, elsewhere = self._directory.find_code(digits or _NO_CODE, bytes(query.mac))
+        except DirectoryUnusable:
+            self._tries.give_back(network, at)
+            raise
+        # A short code is for phones of every model, so the registered model is whichever asks.
+        registration = registration._replace(model=query.model)
+        answer = answers.decide(query, registration, at)
+        if not known:
+            # As for an EDOS query: the same steps for all.
+            answer = answers.decide(query, None, at)
+        # A token of a phone that somebody else has proven would let anybody who knows a code testify for it.
+        body = answers.document(answer, lambda: self._links.make(query, at, proving=not elsewhere))
+        if method == "GET":
+            owner = (registration.organization_id, registration.profile.id) if known and registration.profile else None
+            organization_id, profile_id = owner or ("null", "null")
+            self._journal.append(
+                f'"event":"short_code","code":"{digits}","mac":"{query.mac}","model":"{query.model}",'
+                f'"serial":"{query.serial}","firmware":"{query.firmware}","from":"{source}",'
+                f'"outcome":"{answer.outcome}","organization":{organization_id},"profile":{profile_id},'
+                f'"target":{_quoted(answer.target)}'
+            )
+        if answer.outcome != REDIRECTED:
+            return _NOT_FOUND, [("Cache-Control", "no-store")], b""
+        self._tries.give_back(network, at, found=registration.organization_id)
+        return _OK, _XML, body
+
+    def _report_enumeration(self, network: str, at: float) -> None:
+        found = self._tries.report(network, at)
+        if found is not None:
+            logger.warning("Short codes are being tried one after another from %s; it is slowed down.", network)
+            self._journal.append(f'"event":"enumeration","network":"{network}","organizations":{found}')
 
     def _beacon(self, environ: Environ) -> Response:
         method = environ["REQUEST_METHOD"]
@@ -204,19 +252,8 @@ class Door:
 
     def _source(self, environ: Environ) -> str:
         """The phone's address: the last one in the chain that no trusted proxy has (all before it can be forged)."""
-        address = str(environ.get("REMOTE_ADDR") or "")
-        if not self._trusted_proxies:
-            return _address_text(address)
-        chain = [*environ.get("HTTP_X_FORWARDED_FOR", "").split(","), address][-8:]
-        for hop in reversed(chain):
-            # No address is as long as this; what is looked up is also kept.
-            text = _address_text(hop.strip()[:64])
-            if not text:
-                break
-            address = text
-            if not any(ipaddress.ip_address(text) in network for network in self._trusted_proxies):
-                break
-        return _address_text(address)
+        peer = str(environ.get("REMOTE_ADDR") or "")
+        return sources.sender(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self._trusted_proxies)
 
     def _alive(self, environ: Environ) -> Response:
         return _OK, [("Content-Type", "text/plain")], b"alive\n"
@@ -251,18 +288,6 @@ def _nothing_behind(environ: Environ, start_response: StartResponse) -> Iterable
 @lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     return orjson.dumps(text).decode()
-
-
-@lru_cache(maxsize=4096)
-def _address_text(text: str) -> str:
-    """An address as it is usually written; "" for what is none. What follows a `%` can be anything: left out."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    # How a socket for both families names an IPv4 address; networks of proxies are given as IPv4.
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 def _harmless(body: bytes) -> dict[str, str]:

@@ -32,7 +32,7 @@ _SYNC_SECONDS = 1.0
 _NAME = re.compile(r"(?P<machine>[A-Za-z0-9._-]{1,64}),(?P<boot>[0-9a-f]{8}),(?P<start>\d{1,20}),[0-9a-f]{8}\.jsonl")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class JournalName:
     """What a file's name says: the machine, the boot in which its sequence counts, when it was begun (epoch, ns)."""
 
@@ -75,6 +75,7 @@ class Journal:
         self._opened_at = 0.0
         self._torn = False
         self._unsynced = False
+        self._left: list[int] = []
         self._syncer: threading.Thread | None = None
         self._second = self._second_text = ""
         self.dropped = 0
@@ -126,7 +127,11 @@ class Journal:
     def _close(self) -> None:
         if self._file >= 0:
             file, self._file = self._file, -1
-            os.close(file)
+            if self._unsynced:
+                # Left to the next syncing: a change of files must not lose what a power cut would spare.
+                self._left.append(file)
+            else:
+                os.close(file)
 
     def _write(self, members: str) -> None:
         line = f'{{"seq":{sequence()},"at":"{self._now()}",{members}}}\n'.encode()
@@ -163,15 +168,17 @@ class Journal:
 
     def _sync(self) -> None:
         with self._lock:
-            if self._file < 0:
+            if self._file < 0 and not self._left:
                 return
             # A duplicate, so that syncing holds up no writer and survives a change of files.
-            duplicate = os.dup(self._file) if self._unsynced else -1
-            self._unsynced = False
+            duplicates = [*self._left, os.dup(self._file)] if self._unsynced and self._file >= 0 else self._left
+            self._left, self._unsynced = [], False
             # One that somebody deleted is left too: what is written to it would be lost.
-            if time.monotonic() - self._opened_at >= OLD_SECONDS or os.fstat(self._file).st_nlink == 0:
+            if self._file >= 0 and (
+                time.monotonic() - self._opened_at >= OLD_SECONDS or os.fstat(self._file).st_nlink == 0
+            ):
                 self._close()
-        if duplicate >= 0:
+        for duplicate in duplicates:
             try:
                 os.fdatasync(duplicate)
             finally:

@@ -9,6 +9,8 @@ class RegistryEpoch(models.Model):
     """One row: which life of the registry this is. A new epoch makes every relay rebuild its directory."""
 
     epoch = models.UUIDField(default=uuid.uuid4)
+    pruned_id = models.BigIntegerField(default=0, help_text="The highest feed row that was ever pruned.")
+    pruned_writer = models.BigIntegerField(default=0, help_text="The latest transaction of which one was.")
 
     def __str__(self) -> str:
         return str(self.epoch)
@@ -21,7 +23,9 @@ class RegistryChange(models.Model):
     that a cursor can tell this row from another that a restored registry put at the same id.
     """
 
-    kind = models.CharField(max_length=1, choices=[("d", "device"), ("p", "profile"), ("o", "organization")])
+    kind = models.CharField(
+        max_length=1, choices=[("d", "device"), ("p", "profile"), ("o", "organization"), ("s", "short code")]
+    )
     key = models.CharField(max_length=20)
     writer = models.BigIntegerField(default=0)
     stamp = models.BigIntegerField()

@@ -9,6 +9,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -17,10 +18,13 @@ import orjson
 from django.db import connection, transaction
 from django.db.models import F
 
-from onboarding import customization
+from onboarding import customization, shortcodes
 from onboarding.answers import REDIRECTED
 from onboarding.customization import DOOR, Evidence
+from onboarding.errors import OnboardingError
+from onboarding.identifiers import MacAddress
 from onboarding.observations import Clock, Observation
+from onboarding.shortcodes import Arrival
 from onboarding.states import REPORTABLE_EVENTS, Event
 from redirect.models import Batch, Journal
 
@@ -33,6 +37,7 @@ _ENOUGH_OCTETS = 2 * 1024 * 1024
 
 _EVENTS = {event.value: event for event in REPORTABLE_EVENTS}
 _SAID_OF_QUERY = ("model", "serial", "firmware", "from")
+_SAID_OF_SHORT_CODE = ("code", *_SAID_OF_QUERY)
 _SAID_OF_REPORT = ("model", "serial", "from")
 
 
@@ -70,7 +75,7 @@ def _apply_round(*, at: datetime) -> int | None:
     if first is None:
         return None
     batches = list(Batch.objects.filter(round=first.round).select_related("journal").order_by("id"))
-    lines: list[tuple[int, list[Evidence]]] = []
+    lines: list[tuple[int, list[_Shown]]] = []
     for batch in batches:
         accepted = Journal.objects.filter(pk=batch.journal_id, applied=batch.start).update(applied=batch.end)
         if not accepted:
@@ -84,8 +89,48 @@ def _apply_round(*, at: datetime) -> int | None:
         lines += [line for line in read if line is not None]
     Batch.objects.filter(pk__in=[batch.pk for batch in batches]).delete()
     lines.sort(key=itemgetter(0))
-    customization.record_all([item for _, evidence in lines for item in evidence], at=at)
+    shown = [item for _, items in lines for item in items]
+    customization.record_all(_with_arrivals(shown, at=at), at=at)
     return len(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByShortCode:
+    """A phone that was answered by a short code, and what shows it if it becomes the code's owner's device."""
+
+    arrival: Arrival
+    observations: tuple[Observation, Observation]
+
+
+@dataclass(frozen=True, slots=True)
+class _Guessing:
+    """A network that tried short codes one after another, and the organizations of whose codes it found one."""
+
+    network: str
+    organization_ids: list[int]
+    at: datetime
+
+
+_Shown = Evidence | _ByShortCode | _Guessing
+
+
+def _with_arrivals(shown: list[_Shown], *, at: datetime) -> list[Evidence]:
+    """The evidence, after phones that used a short code were made devices. Of others' devices nothing is told."""
+    by_code = [item for item in shown if isinstance(item, _ByShortCode)]
+    device_ids = iter(shortcodes.welcome([item.arrival for item in by_code], at=at) if by_code else ())
+    evidence: list[Evidence] = []
+    for item in shown:
+        if isinstance(item, Evidence):
+            evidence.append(item)
+        elif isinstance(item, _Guessing):
+            shortcodes.note_guessing(network=item.network, organization_ids=item.organization_ids, at=min(item.at, at))
+        elif (device_id := next(device_ids)) is not None:
+            arrival = item.arrival
+            evidence += [
+                Evidence(arrival.mac, observation, device_id, arrival.organization_id)
+                for observation in item.observations
+            ]
+    return evidence
 
 
 def _alone() -> bool:
@@ -97,24 +142,33 @@ def _alone() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _lines(content: bytes, machine: str) -> Iterator[tuple[int, list[Evidence]] | None]:
+def _lines(content: bytes, machine: str) -> Iterator[tuple[int, list[_Shown]] | None]:
     """The sequence and the evidence of each line in order; None for one that is torn or says nothing that can be."""
     for raw in content.split(b"\n"):
         if not raw:
             continue
         try:
             line = orjson.loads(raw)
-            yield line["seq"] + 0, evidence_of(line, machine)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if not 0 <= line["seq"] < 10**18:
+                raise ValueError("no position of this boot")
+            yield line["seq"], evidence_of(line, machine)
+        except (ValueError, KeyError, TypeError, AttributeError, OnboardingError):
             yield None
 
 
-def evidence_of(line: dict[str, Any], machine: str) -> list[Evidence]:
+def evidence_of(line: dict[str, Any], machine: str) -> list[_Shown]:
     """What one journal line shows. A query is two events: it was asked, then answered or not.
 
-    Raises ValueError, KeyError, TypeError or AttributeError for a line that no door writes.
+    A short code that did not work shows nothing: nobody knows whose phone it was.
+
+    Raises ValueError, KeyError, TypeError, AttributeError or OnboardingError for a line that no door writes.
     """
     kind = line["event"]
+    if kind == "short_code":
+        return _of_short_code(line, machine)
+    if kind == "enumeration":
+        network, found = line["network"], [id + 0 for id in line["organizations"]]
+        return [_Guessing(network[:50], found, datetime.fromisoformat(line["at"]))]
     if kind not in {"query", "beacon", "report"}:
         # The journal's own remarks, as a count of dropped lines.
         return []
@@ -138,3 +192,24 @@ def evidence_of(line: dict[str, Any], machine: str) -> list[Evidence]:
         said["answered"] = answered_at.isoformat()
     observation = Observation(_EVENTS[line["what"]], clock, kind, said, hearsay=answered_at is None)
     return [Evidence(mac, observation, answered_at=answered_at)]
+
+
+def _of_short_code(line: dict[str, Any], machine: str) -> list[_Shown]:
+    if line["outcome"] != REDIRECTED:
+        return []
+    clock = Clock(datetime.fromisoformat(line["at"]), machine, line["seq"])
+    # A text that is no MAC would stop the batch later.
+    mac = str(MacAddress.parse(line["mac"]))
+    said = {name: line[name] for name in _SAID_OF_SHORT_CODE if line[name]}
+    given = {"outcome": line["outcome"], "target": line["target"]}
+    arrival = Arrival(
+        mac=mac,
+        model=line["model"] + "",
+        serial=line["serial"] + "",
+        digits=line["code"] + "",
+        organization_id=line["organization"] + 0,
+        profile_id=line["profile"] + 0,
+        at=clock.at,
+    )
+    asked, answered = Observation(Event.ASKED, clock, DOOR, said), Observation(Event.ANSWERED, clock, DOOR, given)
+    return [_ByShortCode(arrival, (asked, answered))]

@@ -16,7 +16,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from redirect import journal, registryfeed
 from redirect.directory import DirectoryWriter, Item, scan
@@ -139,7 +139,7 @@ def differences(folder: Path, *, most: int = 1000) -> list[Difference]:
     found: list[Difference] = []
     with registryfeed.snapshot():
         registry = registryfeed.everything()
-        directory = (item for prefix in (b"d", b"o", b"p") for item in scan(folder, prefix))
+        directory = (item for prefix in (b"d", b"o", b"p", b"s") for item in scan(folder, prefix))
         want, have = next(registry, None), next(directory, None)
         while (want or have) and len(found) < most:
             if have is None or (want is not None and want[0] < have[0]):
@@ -162,35 +162,53 @@ class JournalCollector:
     def __init__(self, folder: Path, *, kept: timedelta) -> None:
         self._folder = folder
         self._kept = kept
-        # Where each journal was handed in to, as far as this process knows; the registry's word counts.
-        self._positions: dict[str, int] = {}
 
     def hand_in(self) -> int:
         """One round: put what the journals have into the inbox; gives the number of batches."""
         if Batch.objects.all()[:MOST_WAITING_BATCHES].count() >= MOST_WAITING_BATCHES:
             return 0
-        chunks, watermark = self._next_chunks()
-        # Where a journal has more than was read, nothing later than what was read of it may go first.
-        ceiling = min([watermark, *(chunk.sequences[-1] for chunk in chunks if chunk.cut)])
-        round_id = uuid.uuid4()
-        return sum(self._send(chunk.until(ceiling), round_id) for chunk in chunks)
-
-    def _next_chunks(self) -> tuple[list["_Chunk"], int]:
-        """What can be handed in next, and up to which sequence: one boot's journals, the oldest boot first.
-
-        Sequences compare within one boot only; a boot that is over has no line still to come.
-        """
-        boots: dict[str, list[journal.JournalName]] = {}
+        clocks: dict[str, list[journal.JournalName]] = {}
         for name in self._names():
-            boots.setdefault(name.clock, []).append(name)
-        for names in sorted(boots.values(), key=lambda names: min(name.started_at for name in names)):
-            running = names[0].boot == journal.boot_id()
-            # Read before the files are: what is written later is younger.
-            watermark = journal.sequence() - SETTLE_NANOSECONDS if running else _FOREVER
-            chunks = [chunk for name in names if (chunk := self._read(name)) is not None]
-            if chunks:
-                return chunks, watermark
-        return [], _FOREVER
+            clocks.setdefault(name.clock, []).append(name)
+        boot, sent = journal.boot_id(), 0
+        # Boots that are over first, whatever their wall clock said; they have no line still to come.
+        for names in sorted(
+            clocks.values(), key=lambda names: (names[0].boot == boot, min(n.started_at for n in names))
+        ):
+            running = names[0].boot == boot
+            if sent and not running:
+                break
+            sent += self._hand_in(names, running=running)
+        return sent
+
+    def _hand_in(self, names: list[journal.JournalName], *, running: bool) -> int:
+        """What stands in one order, up to where it is complete."""
+        # The registry's word counts: it may be an older one than it was.
+        received = dict(Journal.objects.filter(name__in=[n.text for n in names]).values_list("name", "received"))
+        # Read before the files are: what is written later is younger.
+        ceiling = journal.sequence() - SETTLE_NANOSECONDS if running else _FOREVER
+        chunks = []
+        for first, name in sorted((self._first(name, received), name) for name in names):
+            # Where a journal has more than was read, nothing later than what was read of it may go first.
+            if first > ceiling:
+                break
+            if (chunk := self._read(name, received.get(name.text, 0))) is not None:
+                chunks.append(chunk)
+                if chunk.cut:
+                    ceiling = min(ceiling, chunk.sequences[-1])
+        if not chunks:
+            return 0
+        round_id = uuid.uuid4()
+        # A worker sees the round whole or not at all: it merges the journals by their sequence.
+        with transaction.atomic():
+            return sum(self._send(chunk.until(ceiling), round_id) for chunk in chunks)
+
+    def _first(self, name: journal.JournalName, received: dict[str, int]) -> int:
+        with suppress(FileNotFoundError), (self._folder / name.text).open("rb") as file:
+            file.seek(received.get(name.text, 0))
+            if start := file.read(40):
+                return _sequence_of(start)
+        return _FOREVER + 1
 
     def delete_done(self, *, at: float) -> int:
         """Delete applied journals whose writer is gone and whose keeping time is over (`at`: epoch seconds)."""
@@ -203,10 +221,15 @@ class JournalCollector:
         for name, status in sorted(sizes.items(), key=lambda entry: entry[1].st_mtime):
             old = at - status.st_mtime >= self._kept.total_seconds()
             done = applied.get(name, -1) >= status.st_size or (status.st_size == 0 and old)
-            if done and (old or surplus > 0) and _writer_is_gone(self._folder / name):
+            if (
+                done
+                and (old or surplus > 0)
+                and _writer_is_gone(self._folder / name)
+                # Asked again: the writer may have gone on until a moment ago.
+                and (self._folder / name).stat().st_size == status.st_size
+            ):
                 (self._folder / name).unlink()
                 Journal.objects.filter(name=name).delete()
-                self._positions.pop(name, None)
                 surplus -= status.st_size
                 deleted += 1
         return deleted
@@ -218,11 +241,7 @@ class JournalCollector:
             return []
         return [name for text in texts if (name := journal.parse_name(text)) is not None]
 
-    def _read(self, name: journal.JournalName) -> "_Chunk | None":
-        position = self._positions.get(name.text)
-        if position is None:
-            row, _ = Journal.objects.get_or_create(machine=name.clock, name=name.text)
-            position = self._positions[name.text] = row.received
+    def _read(self, name: journal.JournalName, position: int) -> "_Chunk | None":
         try:
             with (self._folder / name.text).open("rb") as file:
                 file.seek(position)
@@ -230,33 +249,23 @@ class JournalCollector:
         except FileNotFoundError:
             return None
         whole = content.rfind(b"\n") + 1
-        if whole == 0:
-            if len(content) == CHUNK_OCTETS:
-                # No line is this long: the file is damaged here. Skipped as one torn line.
-                whole = len(content)
-            else:
+        if whole == 0 and content:
+            # No line is this long, and a writer that is gone ends none: the file is damaged here, or ends in a torn line.
+            if len(content) < CHUNK_OCTETS and not _writer_is_gone(self._folder / name.text):
                 return None
-        return _Chunk.of(name, position, content[:whole], cut=len(content) == CHUNK_OCTETS)
+            whole = len(content)
+        return _Chunk.of(name, position, content[:whole], cut=len(content) == CHUNK_OCTETS) if whole else None
 
     def _send(self, chunk: "_Chunk | None", round_id: uuid.UUID) -> int:
         """Put a chunk into the inbox, if the registry received the journal up to where it begins."""
         if chunk is None:
             return 0
         end = chunk.start + len(chunk.content)
-        try:
-            with transaction.atomic():
-                journals = Journal.objects.filter(machine=chunk.name.clock, name=chunk.name.text)
-                if not journals.filter(received=chunk.start).update(received=end):
-                    # Another relay was faster, or the registry is an older one than it was: believe the registry.
-                    self._positions.pop(chunk.name.text, None)
-                    return 0
-                Batch.objects.create(
-                    journal=journals.get(), start=chunk.start, end=end, round=round_id, content=chunk.content
-                )
-        except IntegrityError:
-            self._positions.pop(chunk.name.text, None)
-            raise
-        self._positions[chunk.name.text] = end
+        row, _ = Journal.objects.get_or_create(machine=chunk.name.clock, name=chunk.name.text)
+        if not Journal.objects.filter(pk=row.pk, received=chunk.start).update(received=end):
+            # Another relay was faster.
+            return 0
+        Batch.objects.create(journal=row, start=chunk.start, end=end, round=round_id, content=chunk.content)
         return 1
 
 
@@ -304,7 +313,8 @@ def _sequence_of(line: bytes) -> int:
     if not line.startswith(_LINE_START):
         return 0
     digits = line[len(_LINE_START) : line.find(b",", 0, 40)]
-    return int(digits) if digits.isdigit() else 0
+    # Nineteen digits would be decades after the boot: a damaged line, which must not hold up the others.
+    return int(digits) if digits.isdigit() and len(digits) < 19 else 0
 
 
 def _writer_is_gone(path: Path) -> bool:

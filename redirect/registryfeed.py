@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from redirect.directory import Item, device_key, organization_key, profile_key
+from redirect.directory import Item, device_key, organization_key, profile_key, short_code_key
 
 # Keys that are looked up and written at once.
 CHUNK_KEYS = 5000
@@ -109,12 +109,19 @@ def changed_keys(since: Cursor, now: Cursor) -> Iterator[tuple[str, str]]:
             cursor.execute("SELECT stamp FROM redirect_registrychange WHERE id = %s", [since.witness_id])
             if cursor.fetchone() != (since.witness_stamp,):
                 raise FeedLost("The registry does not have the change that was followed last.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pruned_id, pruned_writer FROM redirect_registryepoch WHERE id = 1")
+        pruned_id, pruned_writer = cursor.fetchone() or (0, 0)
     if since == now:
         return iter(())
     columns = "SELECT kind, key FROM redirect_registrychange WHERE"
     if connection.vendor == "postgresql":
         seen_before, running = _parse_snapshot(since.snapshot)
+        if pruned_writer >= seen_before or any(writer <= pruned_writer for writer in running):
+            raise FeedLost("Changes that were not followed yet were pruned.")
         return _rows(f"{columns} writer >= %s OR writer = ANY(%s::bigint[])", [seen_before, running])
+    if since.witness_id < pruned_id:
+        raise FeedLost("Changes that were not followed yet were pruned.")
     return _rows(f"{columns} id > %s ORDER BY id", [since.witness_id])
 
 
@@ -126,16 +133,18 @@ def _parse_snapshot(text: str) -> tuple[int, list[int]]:
 
 _DEVICE_COLUMNS = "mac, id, organization_id, coalesce(profile_id, 0), model, serial, target"
 _EPOCH_SECONDS = {
-    "postgresql": ", extract(epoch FROM valid_from)::float8, extract(epoch FROM valid_until)::float8",
-    "sqlite": ", unixepoch(valid_from, 'subsec'), unixepoch(valid_until, 'subsec')",
+    "postgresql": "extract(epoch FROM {0})::float8",
+    "sqlite": "unixepoch({0}, 'subsec')",
 }
 _PROFILE_COLUMNS = "id, organization_id, enabled, targets, parameters, confirm, identity, match_model"
 
 
 def _devices(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
-    columns = _DEVICE_COLUMNS + _EPOCH_SECONDS[connection.vendor]
+    seconds = _EPOCH_SECONDS[connection.vendor]
+    columns = f"{_DEVICE_COLUMNS}, {seconds.format('valid_from')}, {seconds.format('valid_until')}"
     dumps, octets = orjson.dumps, bytes.fromhex
-    for row in _rows(f"SELECT {columns} FROM onboarding_device {where}", parameters):
+    # Nobody vouched for the others: they redirect nothing.
+    for row in _rows(f"SELECT {columns} FROM onboarding_device WHERE proven {where}", parameters):
         yield b"d" + octets(row[0]), dumps(row[1:])
 
 
@@ -151,29 +160,40 @@ def _suspended(where: str, parameters: list[object] | None = None) -> Iterator[I
         yield organization_key(row[0]), b"1"
 
 
+def _short_codes(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
+    valid_until = _EPOCH_SECONDS[connection.vendor].format("valid_until")
+    columns = f"code, organization_id, profile_id, {valid_until}"
+    working = "disabled_at IS NULL AND NOT is_full"
+    for row in _rows(f"SELECT {columns} FROM onboarding_shortcode WHERE {working} {where}", parameters):
+        yield short_code_key(row[0]), orjson.dumps(row[1:])
+
+
 def everything() -> Iterator[Item]:
     """All entries of a directory, in order of their keys. Only inside `snapshot()`."""
     # MACs are upper-case hexadecimal digits of one length, so with C's order of text they sort as their octets do.
-    order = 'ORDER BY mac COLLATE "C"' if connection.vendor == "postgresql" else "ORDER BY mac"
-    yield from _devices(order)
+    order = 'COLLATE "C"' if connection.vendor == "postgresql" else ""
+    yield from _devices(f"ORDER BY mac {order}")
     yield from _suspended("ORDER BY id")
     yield from _profiles("ORDER BY id")
+    yield from _short_codes(f"ORDER BY code {order}")
 
 
 def present_state(keys: list[tuple[str, str]]) -> tuple[list[Item], list[bytes]]:
     """The entries to put and the keys to delete for changed (kind, key) pairs. Only inside `snapshot()`."""
-    wanted: dict[str, set[str]] = {"d": set(), "p": set(), "o": set()}
+    wanted: dict[str, set[str]] = {"d": set(), "p": set(), "o": set(), "s": set()}
     for kind, key in keys:
         wanted[kind].add(key)
     puts = [
-        *_devices(*_one_of("WHERE mac", wanted["d"])),
+        *_devices(*_one_of("AND mac", wanted["d"])),
         *_profiles(*_one_of("WHERE id", wanted["p"], numbers=True)),
         *_suspended(*_one_of("AND id", wanted["o"], numbers=True)),
+        *_short_codes(*_one_of("AND code", wanted["s"])),
     ]
     expected = {
         *(device_key(bytes.fromhex(mac)) for mac in wanted["d"]),
         *(profile_key(int(id)) for id in wanted["p"]),
         *(organization_key(int(id)) for id in wanted["o"]),
+        *(short_code_key(code) for code in wanted["s"]),
     }
     return puts, sorted(expected - {key for key, _ in puts})
 

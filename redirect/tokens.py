@@ -8,6 +8,10 @@ import binascii
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from urllib.parse import quote
+
+from onboarding.answers import Links
+from onboarding.registration import PhoneQuery
 
 # A phone that is put on a shelf after its answer and confirms later than this is hearsay.
 LIFETIME_SECONDS = 30 * 24 * 3600
@@ -15,6 +19,8 @@ LIFETIME_SECONDS = 30 * 24 * 3600
 _LEEWAY_SECONDS = 300
 
 _TIME_OCTETS, _TAG_OCTETS = 4, 10
+# No phone has this MAC.
+_NO_PHONE = bytes(6)
 # 14 octets in base64url without padding.
 _TEXT_LENGTH = 19
 
@@ -48,3 +54,19 @@ class Tokens:
 
     def _tag(self, mac: bytes, moment: bytes) -> bytes:
         return hmac.digest(self._key, mac + moment, "sha256")[:_TAG_OCTETS]
+
+
+class LinkMaker:
+    """Makes the beacon and report URLs of one phone's answer, each with its token."""
+
+    def __init__(self, tokens: Tokens, *, beacon_url: str, report_url: str) -> None:
+        self._tokens, self._beacon_url, self._report_url = tokens, beacon_url, report_url
+
+    def make(self, query: PhoneQuery, at: float, *, proving: bool = True) -> Links:
+        """The links of the phone that is answered at `at` (epoch seconds).
+
+        Without `proving` their token looks like any other and proves nothing.
+        """
+        said = f"?id={quote(':'.join(filter(None, (str(query.mac), query.serial, query.model))), safe=':')}"
+        token = self._tokens.make(bytes(query.mac) if proving else _NO_PHONE, at)
+        return Links(f"{self._beacon_url}{said}&t={token}", f"{self._report_url}{said}&t={token}")

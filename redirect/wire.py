@@ -8,6 +8,8 @@ said; without a readable MAC the request is refused. Parameters that nobody know
     model    a remaining part with a hyphen, or shorter than a serial number
     serial   a remaining part of ten or more letters and digits; of two alike the first (the vendor's order is SN, PN)
 
+A short code is asked for by `?code=%23123456` beside these; without the `#` it is none.
+
 Source: contract 3; the vendor's own request line is not public (protocol 1.2).
 """
 
@@ -20,9 +22,11 @@ from onboarding.identifiers import (
     InvalidMacAddress,
     InvalidModelName,
     InvalidSerialNumber,
+    InvalidShortCode,
     MacAddress,
     ModelName,
     SerialNumber,
+    ShortCode,
 )
 from onboarding.registration import PhoneQuery
 from onboarding.states import REPORTABLE_EVENTS, Event
@@ -69,6 +73,16 @@ def parse_query(query_string: str) -> PhoneQuery:
         if "-" in model and number and not number >> 40 & 1:
             return PhoneQuery(MacAddress(number), model.upper(), serial.upper(), firmware)
     return _phone(_parameters(query_string))
+
+
+def parse_short_code(query_string: str) -> tuple[PhoneQuery, str]:
+    """Read `?code=%23123456&id=…`: the phone, and the code's digits, "" for what is none. Raises BadRequest."""
+    parameters = _parameters(query_string)
+    query = _phone(parameters)
+    try:
+        return query, ShortCode.parse(parameters.get("code", "")).digits
+    except InvalidShortCode:
+        return query, ""
 
 
 def parse_beacon(query_string: str) -> Report:

@@ -7,9 +7,9 @@ from typing import Any
 from accounts import keys
 from accounts.actors import Actor
 from accounts.models import ApiKey, Membership, Organization, User
-from onboarding import registry
+from onboarding import identifiers, registry, shortcodes
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
-from onboarding.models import Device, RedirectProfile
+from onboarding.models import Device, RedirectProfile, ShortCode
 from onboarding.registry import DeviceFields
 
 # The default moment; the `at` fixture gives the same.
@@ -53,6 +53,15 @@ def make_profile(*, organization: Organization | None = None, **over: Any) -> Re
         "parameters": {},
     } | over
     return RedirectProfile.objects.create(organization=organization or make_organization(), **values)
+
+
+def make_short_code(*, profile: RedirectProfile, code: str = "123456", at: datetime = AT, **terms: Any) -> ShortCode:
+    """A short code enabled by the verb, as its owner would."""
+    row, _ = shortcodes.enable(
+        actor=ACTOR, organization=profile.organization, code=identifiers.ShortCode.from_digits(code),
+        terms=shortcodes.Terms(profile=profile, **terms), at=at,
+    )  # fmt: skip
+    return row
 
 
 def make_fields(**over: Any) -> DeviceFields:

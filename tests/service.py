@@ -1,4 +1,7 @@
-"""The service's own processes for tests: door, relay and worker on the test database, with a data directory each."""
+"""The service's own processes for tests, on the test database with a data directory each.
+
+`web` is what `make run` starts: the door with Django behind it; `door` is the door alone. Both take the same port.
+"""
 
 import http.client
 import json
@@ -43,7 +46,9 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = 30.0, what: str
 class Service:
     """Starts and kills the processes of one machine. Use as a context manager."""
 
-    def __init__(self, data_dir: Path, *, database_url: str | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, database_url: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -55,6 +60,7 @@ class Service:
             "DATABASE_URL": database_url if database_url is not None else self._test_database(),
             # What a doomed process says of a broken connection is not the test's.
             "PYTHONWARNINGS": "ignore",
+            **(environment or {}),
         }
         for folder in ("queue", "control"):
             (data_dir / "broker" / folder).mkdir(parents=True, exist_ok=True)
@@ -81,19 +87,25 @@ class Service:
         return ""
 
     def start(self, name: str) -> None:
-        """Start `relay`, `relay2`, `worker`, `worker2` or `door`; it may not be ready when this returns."""
+        """Start `relay`, `relay2`, `worker`, `worker2`, `door` or `web`; it may not be ready when this returns."""
         kind = name.rstrip("0123456789")
         commands = {
             "relay": [sys.executable, "manage.py", "relay"],
             "worker": [
                 str(_PROGRAMS / "celery"), "--app", "config.celery", "--quiet", "worker", "--beat",
                 "--concurrency", "1", "--schedule", str(self.data_dir / f"beat-{name}"),
-                "--hostname", f"{name}@%h", "--loglevel", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat",
+                "--hostname", f"{name}@%h", "--loglevel", "ERROR",
+                "--without-gossip", "--without-mingle", "--without-heartbeat",
             ],
             "door": [
                 str(_PROGRAMS / "granian"), "--interface", "wsgi", "--http", "1", "--host", "127.0.0.1",
                 "--port", str(self.port), "--workers", "2", "--blocking-threads", "1", "--log-level", "error",
                 "--respawn-failed-workers", "config.door_alone:application",
+            ],
+            "web": [
+                str(_PROGRAMS / "granian"), "--interface", "wsgi", "--http", "1", "--host", "127.0.0.1",
+                "--port", str(self.port), "--workers", "2", "--blocking-threads", "8", "--log-level", "error",
+                "--respawn-failed-workers", "--no-ws", "config.wsgi:application",
             ],
         }  # fmt: skip
         self.processes[name] = subprocess.Popen(
@@ -104,6 +116,10 @@ class Service:
             stderr=self._log,
             start_new_session=True,
         )
+
+    def configure(self, **environment: str) -> None:
+        """Change the environment of what is started from now on."""
+        self._environment |= environment
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a process and its children at once."""
@@ -128,10 +144,29 @@ class Service:
         """One EDOS query on a connection of its own. Raises OSError or http.client.HTTPException."""
         return self.request("GET", f"{EDOS_PATH}?id={mac}:{model}", timeout=timeout)
 
-    def request(self, method: str, path: str, *, body: bytes | None = None, timeout: float = 5.0) -> tuple[int, bytes]:
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def partner(self, key: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request of a partner, with what was answered read as JSON; None for an empty answer."""
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        sent = None if body is None else json.dumps(body).encode()
+        status, answer = self.request(method, f"/api/v1/{path}", body=sent, headers=headers, timeout=20.0)
+        return status, json.loads(answer) if answer else None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 5.0,
+    ) -> tuple[int, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            client.request(method, path, body=body)
+            client.request(method, path, body=body, headers=headers or {})
             answer = client.getresponse()
             return answer.status, answer.read()
         finally:
@@ -173,6 +208,6 @@ def running(data_dir: Path, *names: str, **options: Any) -> Iterator[Service]:
     with Service(data_dir, **options) as service:
         for name in names:
             service.start(name)
-        if "door" in names:
+        if {"door", "web"} & set(names):
             service.await_door()
         yield service

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from virtualphone import commands, edos, flash, identity, wire
+from virtualphone import activation, commands, edos, flash, identity, wire
+from virtualphone.activation import Slip
 from virtualphone.provider import Fault
 from virtualphone.states import State
 
@@ -15,6 +16,7 @@ _Subparsers = argparse._SubParsersAction  # argparse names the type nowhere else
 _EXAMPLES = """\
 examples:
   %(prog)s boot --server http://127.0.0.1:8000 --mac 00562B043615 --model CP-8841-3PCC
+  %(prog)s activate '#123456' --mac 00562B043615
   %(prog)s factory-reset --mac 00562B043615
   %(prog)s provider --port 8001 --fail 503 --fail-first 2
   %(prog)s swarm --server http://127.0.0.1:8000 --phones 1000 --mac-start 005600000000
@@ -34,6 +36,18 @@ examples:
   the answer to its query is lost on the way; it asks again, a thousand times sooner than a real phone
     %(prog)s --server … --mac … --model … --lose-answer --retry-scale 0.001
 """
+_ACTIVATE_EXAMPLES = """\
+examples:
+  a phone out of the box, and the label that came with it
+    %(prog)s '1234 5678 9012 3456' --server http://127.0.0.1:8000 --mac 00562B043615 --model CP-8841-3PCC
+  a provider's short code, at a phone that was booted before (# in quotes: for the shell it begins a comment)
+    %(prog)s '#123456' --mac 00562B043615
+  a user who swaps two digits, then types a wrong one, then gets it right
+    %(prog)s 1234567890123456 --mac 00562B043615 --slip swap --slip digit
+
+The phone is switched on first if it is out of the box: only one that nobody provisions shows the screen. A profile
+rule gds:// brings it up, too: boot --manual gds://
+"""
 _PROVIDER_EXAMPLES = """\
 examples:
   a healthy server; register http://127.0.0.1:8001/$MA.xml as the profile rule
@@ -49,8 +63,12 @@ examples:
     %(prog)s --server http://127.0.0.1:8000 --phones 1000 --mac-start 005600000000
   a steady fifty phones a second, for a script to read
     %(prog)s --server http://127.0.0.1:8000 --phones 3000 --mac-start 005600000000 --rate 50 --json
+  ten thousand users at their activation screens, one in ten of whom mistypes first; one code a line, or CSV
+    %(prog)s --server http://127.0.0.1:8000 --phones 10000 --mac-start 005600000000 \\
+      --activate codes.csv --slip-share 0.1
 
-exit status: 0 every phone got an answer to its query; 1 some got none; 2 bad usage; 130 interrupted.
+exit status: 0 every phone got an answer to its query, and its code was taken; 1 some did not; 2 bad usage;
+130 interrupted.
 """
 
 
@@ -64,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (commands.Refused, identity.InvalidIdentity, flash.DamagedFlash, OSError) as error:
+    except (commands.Refused, activation.Untypeable, identity.InvalidIdentity, flash.DamagedFlash, OSError) as error:
         sys.stderr.write(f"virtualphone: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -80,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_boot, _add_reboot, _add_factory_reset, _add_show, _add_provider, _add_swarm):
+    for add in (_add_boot, _add_reboot, _add_activate, _add_factory_reset, _add_show, _add_provider, _add_swarm):
         add(commands_of)
     return parser
 
@@ -88,9 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_boot(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add(parsers, "boot", commands.boot, "switch a phone on", _BOOT_EXAMPLES + _EXIT_STATUS)
     _phone_options(parser)
-    parser.add_argument("--model", required=True, help="product name, as CP-8841-3PCC")
-    parser.add_argument("--serial", default="", help="serial number (default: none)")
-    parser.add_argument("--firmware", default="", help="as sip88xx.11-3-2MPP0001-609 (default: 11.3(2) of its series)")
+    _identity_options(parser, model_required=True)
     _service_options(parser)
     _experiment_options(parser, retry_scale=1.0)
     _ending_options(parser)
@@ -101,6 +117,30 @@ def _add_reboot(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add(parsers, "reboot", commands.reboot, "switch a phone off and on that was booted before", _EXIT_STATUS)
     _phone_options(parser)
     _experiment_options(parser, retry_scale=1.0)
+    _ending_options(parser)
+
+
+def _add_activate(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    text = "type an activation code or a short code at a phone"
+    parser = _add(parsers, "activate", commands.activate, text, _ACTIVATE_EXAMPLES + _EXIT_STATUS)
+    parser.add_argument("code", type=_code, metavar="CODE", help="16 digits, or '#' and the digits of a short code")
+    _phone_options(parser)
+    _identity_options(parser, model_required=False)
+    _service_options(parser, server_required=False)
+    _experiment_options(parser, retry_scale=1.0)
+    parser.add_argument(
+        "--slip",
+        action="append",
+        default=[],
+        type=_slip,
+        choices=list(Slip),
+        metavar="HOW",
+        help=f"mistype it first; may be given several times: {', '.join(Slip)} (the # forgotten, or one too many)",
+    )
+    parser.add_argument("--seed", type=_count, metavar="N", help="mistype in the same way at every run")
+    parser.add_argument(
+        "--no-boot", dest="boots", action="store_false", help="type at once, without asking the EDOS server before"
+    )
     _ending_options(parser)
 
 
@@ -139,6 +179,16 @@ def _add_swarm(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("--rate", type=_positive, metavar="N", help="start this many a second (default: no limit)")
     _service_options(parser)
     _experiment_options(parser, retry_scale=0.01)
+    group = parser.add_argument_group("activation")
+    group.add_argument(
+        "--activate",
+        metavar="FILE|CODE",
+        help="type codes instead of asking the EDOS server: one a phone from FILE, or the same CODE at each",
+    )
+    group.add_argument(
+        "--slip-share", type=_share, default=0.0, metavar="X", help="share of users who mistype a digit first, 0 to 1"
+    )
+    group.add_argument("--seed", type=_count, metavar="N", help="mistype in the same way at every run")
     parser.add_argument("--json", action="store_true", help="print the result for machines")
 
 
@@ -171,11 +221,21 @@ def _phone_options(parser: argparse.ArgumentParser, *, mac_required: bool = True
     )
 
 
-def _service_options(parser: argparse.ArgumentParser) -> None:
+def _identity_options(parser: argparse.ArgumentParser, *, model_required: bool) -> None:
+    parser.add_argument("--model", required=model_required, default="", help="product name, as CP-8841-3PCC")
+    parser.add_argument("--serial", default="", help="serial number (default: none)")
+    parser.add_argument("--firmware", default="", help="as sip88xx.11-3-2MPP0001-609 (default: 11.3(2) of its series)")
+
+
+def _service_options(parser: argparse.ArgumentParser, *, server_required: bool = True) -> None:
     group = parser.add_argument_group("the service")
-    group.add_argument("--server", type=_base_url, required=True, metavar="URL", help="as http://127.0.0.1:8000")
+    group.add_argument(
+        "--server", type=_base_url, required=server_required, metavar="URL", help="as http://127.0.0.1:8000"
+    )
     group.add_argument("--edos-path", type=_path, default=edos.EDOS_PATH, help="default: %(default)s")
     group.add_argument("--report-path", type=_path, default=edos.REPORT_PATH, help="default: %(default)s")
+    group.add_argument("--short-code-path", type=_path, default=edos.SHORT_CODE_PATH, help="default: %(default)s")
+    group.add_argument("--activation-path", type=_path, default=edos.ACTIVATION_PATH, help="default: %(default)s")
 
 
 def _experiment_options(parser: argparse.ArgumentParser, *, retry_scale: float) -> None:
@@ -213,6 +273,28 @@ def _ending_options(parser: argparse.ArgumentParser) -> None:
         metavar="STATE",
         help=f"succeed if the phone ends in this state: {', '.join(State)}",
     )
+
+
+def _code(text: str) -> activation.Entry:
+    try:
+        return activation.Entry.parse(text)
+    except activation.Untypeable as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _slip(text: str) -> Slip | str:
+    # What is none is left to `choices`, which names them all.
+    return Slip(text) if text in set(Slip) else text
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return share
 
 
 def _base_url(text: str) -> str:

@@ -1,18 +1,24 @@
-"""What each command does, and its exit status. `activate` and client certificates will stand here, too."""
+"""What each command does, and its exit status. Client certificates will stand here, too."""
 
 import json
+import random
 import ssl
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 
-from virtualphone import flash, identity, remedies, wire
+from virtualphone import activation, flash, identity, remedies, wire
 from virtualphone import provider as providers
 from virtualphone import swarm as swarms
 from virtualphone.edos import Service
 from virtualphone.outcomes import Outcome
-from virtualphone.phone import Circumstances, VirtualPhone
+from virtualphone.phone import Circumstances, NoActivationScreen, VirtualPhone
 from virtualphone.states import State
 from virtualphone.terminal import Terminal
+
+# A phone whose failure is one of these has not got what it came for.
+_WHAT_COUNTS = frozenset({"EDOS", "Profile_Rule", activation.ACTIVATION, activation.SHORT_CODE})
 
 
 class Refused(Exception):
@@ -36,6 +42,26 @@ def reboot(options: Namespace) -> int:
     with _wire(options) as transport:
         terminal = Terminal(sys.stdout)
         return _verdict(terminal, _phone(memory, options, transport, terminal).power_on(), options.expect)
+
+
+def activate(options: Namespace) -> int:
+    """Type a code, with the slips before it. A phone out of the box is switched on first, as by its user."""
+    code: activation.Entry = options.code
+    rng = random.Random(options.seed)
+    memory = _new_or_known(options)
+    with _wire(options) as transport:
+        terminal = Terminal(sys.stdout)
+        phone = _phone(memory, options, transport, terminal)
+        if options.boots and phone.state is State.OPEN:
+            outcome = phone.power_on()
+            if not phone.shows_activation_screen:
+                terminal.line("\nThe phone was provisioned without a code; its activation screen never came up.")
+                return _verdict(terminal, outcome, options.expect)
+        try:
+            outcome = phone.activate(*[code.mistyped(slip, rng) for slip in options.slip], code)
+        except NoActivationScreen as error:
+            raise Refused(str(error)) from error
+        return _verdict(terminal, outcome, options.expect)
 
 
 def factory_reset(options: Namespace) -> int:
@@ -95,6 +121,9 @@ def swarm(options: Namespace) -> int:
         concurrency=options.concurrency,
         phones_per_second=options.rate,
         circumstances=_circumstances(options),
+        codes=_codes(options.activate, options.phones) if options.activate else (),
+        slip_share=options.slip_share,
+        seed=options.seed,
     )
     trust = _trust(options)
     run = swarms.Swarm(plan, wires=lambda: wire.Wire(timeout_seconds=options.timeout, trust=trust))
@@ -111,11 +140,33 @@ def swarm(options: Namespace) -> int:
     else:
         terminal.swarm(run.result)
         _swarm_verdict(terminal, run.result)
-    return 130 if interrupted else int(run.result.unanswered > 0)
+    return 130 if interrupted else int(run.result.unanswered + run.result.refused > 0)
+
+
+def _codes(text: str, phones: int) -> Sequence[activation.Entry]:
+    """The codes of a file, one a phone; a code that was typed instead is typed at each of them."""
+    try:
+        return [activation.Entry.parse(text)] * phones
+    except activation.Untypeable:
+        file = Path(text)
+    try:
+        found = activation.codes_in(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Refused(f"{text} is neither a code nor a file of codes.") from error
+    except (activation.Untypeable, UnicodeDecodeError) as error:
+        raise Refused(f"{text}: {error}") from error
+    if len(found) < phones:
+        raise Refused(f"{text} has {len(found)} codes for {phones} phones; issue more, or lower --phones.")
+    return found
 
 
 def _swarm_verdict(terminal: Terminal, result: swarms.Result) -> None:
-    if result.unanswered:
+    if result.refused:
+        unanswered = f", {result.unanswered} got no answer" if result.unanswered else ""
+        terminal.verdict(
+            f"{result.refused} of {result.phones} phones had their code refused{unanswered}.", is_good=False
+        )
+    elif result.unanswered:
         terminal.verdict(
             f"{result.unanswered} of {result.phones} phones got no answer: the errors above say why.", is_good=False
         )
@@ -130,7 +181,7 @@ def _verdict(terminal: Terminal, outcome: Outcome, expected: State | None) -> in
     """
     failure = outcome.failure
     if expected is None:
-        has_profile = failure is None or failure.what not in {"EDOS", "Profile_Rule"}
+        has_profile = failure is None or failure.what not in _WHAT_COUNTS
         is_good = outcome.state is State.ACQUIRED and has_profile
     else:
         is_good = outcome.state is expected
@@ -152,6 +203,16 @@ def _phone(memory: flash.FlashFile, options: Namespace, transport: wire.Transpor
     )
 
 
+def _new_or_known(options: Namespace) -> flash.FlashFile:
+    """A phone that was booted before needs no server and no model; one that is given either needs both."""
+    if not options.server and not options.model:
+        return _known(options)
+    if not (options.server and options.model):
+        raise Refused("a phone that was never booted needs both --server and --model.")
+    me = identity.Identity.parse(options.mac, options.model, options.serial, options.firmware)
+    return flash.FlashFile(flash.path_of(options.memory, me.mac), me, _service(options))
+
+
 def _known(options: Namespace) -> flash.FlashFile:
     mac = identity.normal_mac(options.mac)
     memory = flash.find(options.memory, mac)
@@ -161,7 +222,9 @@ def _known(options: Namespace) -> flash.FlashFile:
 
 
 def _service(options: Namespace) -> Service:
-    return Service(options.server, options.edos_path, options.report_path)
+    return Service(
+        options.server, options.edos_path, options.report_path, options.short_code_path, options.activation_path
+    )
 
 
 def _circumstances(options: Namespace) -> Circumstances:

@@ -39,13 +39,15 @@ def fetch(
     moved: MutableMapping[str, str],
     login: tuple[str, str] | None = None,
     post: bytes | None = None,
+    content_type: str = "",
 ) -> Download:
     """GET, or POST if there is something to post. Never raises: every failure is a class.
 
     `moved` is what the phone has learned from 301s; this and future requests go to the new location.
     """
     method = "GET" if post is None else "POST"
-    headers = {"User-Agent": user_agent, "Accept": "*/*"}
+    own_headers = {"User-Agent": user_agent, "Accept": "*/*"} | ({"Content-Type": content_type} if content_type else {})
+    headers = dict(own_headers)
     hops: list[str] = []
     logins_left, seconds = statuses.MAX_CREDENTIAL_RETRIES, 0.0
     while True:
@@ -66,7 +68,7 @@ def fetch(
                 moved[url] = there
             hops.append(f"{response.status} → {there}")
             # Credentials were for the server that asked for them.
-            headers = {name: headers[name] for name in ("User-Agent", "Accept")}
+            headers = dict(own_headers)
             url = there
             continue
         if reaction is Reaction.CHALLENGED and login and logins_left:

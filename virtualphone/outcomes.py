@@ -1,4 +1,4 @@
-"""What a phone tells: each step as it happens, what failed, and how a power-on ended."""
+"""What a phone tells: each step as it happens, what failed, and how it ended."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,20 +21,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, where: `EDOS`, `DHCP`, or the name of a rule. `kind` is a short name to count by."""
+    """What went wrong, where: `EDOS`, `DHCP`, `activation`, `short code`, or the name of a rule.
+
+    `kind` is a short name to count by.
+    """
 
     what: str
     kind: str
     reaction: Reaction = Reaction.FAILURE
     detail: str = ""
     retry_after: str = ""
-    # The activation screen waits for a person; trying again without one is of no use.
+    # The activation screen waits for a person, or refused what was typed; trying again without one is of no use.
     needs_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a power-on ended. `failure` is what the phone gave up on; `failures` all that failed on the way."""
+    """How a power-on, or typing a code, ended. `failure`: what the phone gave up on; `failures`: all on the way."""
 
     state: State
     failure: Failure | None

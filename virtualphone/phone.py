@@ -4,6 +4,8 @@
 2. Otherwise DHCP first. If it names a provisioning server and that profile can be downloaded: Aborted.
 3. Then DNS SRV (nothing here), then EDOS. Asking makes it Pending. An empty answer: Unavailable. An answer with a
    profile rule: Custom Pending, and a resync. As soon as Profile_Rule was downloaded: Acquired.
+4. A phone that nobody provisioned, or whose rule is gds://, shows its activation screen. A code typed there is asked
+   with in the same way; one that is refused changes nothing.
 
 A resync runs Profile_Rule, Profile_Rule_B, _C and _D in sequence. Each is read when its turn comes, so a profile just
 downloaded may change or empty those after it. The first that fails stops the sequence, which starts again after
@@ -15,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from virtualphone import delays, downloads, edos, flash, macros, profile, rules, wire
+from virtualphone import activation, delays, downloads, edos, flash, macros, profile, rules, wire
 from virtualphone.downloads import Download
 from virtualphone.identity import Identity
 from virtualphone.outcomes import Failure, Outcome, Step
@@ -39,6 +41,16 @@ class Circumstances:
     retry_scale: float = 1.0
     reports: bool = True
     loses_answer: bool = False
+
+
+class NoActivationScreen(Exception):
+    """The phone has its provisioning server, or is about to ask it: there is nowhere to type a code."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(
+            f"the phone is {state.label} and does not show its activation screen; a factory reset brings it back, "
+            "as does a profile rule gds://."
+        )
 
 
 class VirtualPhone:
@@ -84,6 +96,17 @@ class VirtualPhone:
         """What proves to the service that this phone had its answer; empty if it never got one."""
         return self._contents.token
 
+    @property
+    def shows_activation_screen(self) -> bool:
+        """A phone that nobody has provisioned offers it; one whose profile rule comes to gds:// does, too."""
+        if self.state in {State.OPEN, State.PENDING, State.UNAVAILABLE}:
+            return True
+        try:
+            target = self._evaluated(self.parameters.get("Profile_Rule", ""), _BY_HAND)
+        except rules.InvalidRule:
+            return False
+        return target is not None and target.scheme.lower() == "gds"
+
     def close(self) -> None:
         """Unplug the network cable."""
         self._wire.close()
@@ -97,7 +120,7 @@ class VirtualPhone:
         if self._provision_by_dhcp():
             return self._ended(None)
         self._tell("DNS SRV", "nothing")
-        failure = self._ask_edos()
+        failure = self._ask(self.service.query(self.identity))
         if failure is None and self.state is State.CUSTOM_PENDING:
             failure = self._resync(_AT_POWER_UP)
         return self._ended(failure)
@@ -114,6 +137,26 @@ class VirtualPhone:
             self._become(State.ABORTED, "by hand", "provisioned by a person: EDOS is not asked until a factory reset")
         self._report(edos.MANUALLY_PROVISIONED)
         return self._ended(self._resync(_BY_HAND))
+
+    def activate(self, *entries: activation.Entry) -> Outcome:
+        """A person types a code at the activation screen, and the next one while the screen says that it is invalid.
+
+        Raises NoActivationScreen.
+        """
+        self._wake()
+        if not self.shows_activation_screen:
+            raise NoActivationScreen(self.state)
+        failure: Failure | None = None
+        for entry in entries:
+            self._tell("screen", f"a person types {entry}")
+            failure = self._ask(entry.question(self.service, self.identity), entry)
+            if failure:
+                self._tell("screen", f"“{activation.message(failure)}”", is_problem=True)
+            if failure is None or failure.kind != activation.REFUSED:
+                break
+        if failure is None and self.state is State.CUSTOM_PENDING:
+            failure = self._resync(_BY_HAND)
+        return self._ended(failure)
 
     def factory_reset(self) -> None:
         """Forget everything. The report goes out first, with the token that is about to be forgotten."""
@@ -140,38 +183,43 @@ class VirtualPhone:
         self._report(edos.DHCP_PROVISIONED)
         return True
 
-    def _ask_edos(self) -> Failure | None:
-        """Ask until there is an answer, or patience ends."""
+    def _ask(self, question: edos.Question, entry: activation.Entry | None = None) -> Failure | None:
+        """Ask until there is an answer, or patience ends. A code that was refused leaves the phone as it was."""
+        before = self.state
         for failures in range(1, self._around.max_retries + 2):
-            failure = self._ask_edos_once(is_first=failures == 1)
+            failure = self._ask_once(question, entry, is_first=failures == 1)
+            if failure and failure.needs_person:
+                self._store({}, state=before)
+                return self._note(failure, question.what)
             if failure is None or failures > self._around.max_retries:
                 return failure
             self._wait(failure, failures)
         raise AssertionError("unreachable")
 
-    def _ask_edos_once(self, *, is_first: bool) -> Failure | None:
-        url = self.service.query_url(self.identity)
-        self._become(State.PENDING, "EDOS", f"GET {url}")
-        download = self._fetch(url)
+    def _ask_once(self, question: edos.Question, entry: activation.Entry | None, *, is_first: bool) -> Failure | None:
+        self._become(State.PENDING, question.what, f"{question.method} {question.url}")
+        download = self._fetch(question.url, post=question.post, content_type=question.content_type)
         if is_first and self._around.loses_answer:
             # The server has answered and recorded it; the phone sees nothing of it.
             download = Download(Reaction.FAILURE, "timeout", "the answer was lost", seconds=download.seconds)
         self._queries.append(download)
-        self._tell_hops("EDOS", download)
+        self._tell_hops(question.what, download)
+        if entry and (refusal := activation.refusal(entry, download)):
+            return refusal
         if not download.succeeded:
-            return self._failed("EDOS", download)
+            return self._failed(question.what, download)
         timed = f"{download.kind} in {download.seconds * 1000:.0f} ms"
         if not download.body.strip():
-            self._become(State.UNAVAILABLE, "EDOS", f"{timed}, empty: no provider for this phone")
+            self._become(State.UNAVAILABLE, question.what, f"{timed}, empty: no provider for this phone")
             return None
         try:
             answer = profile.parse(download.body)
         except profile.CorruptProfile as error:
-            return self._corrupt("EDOS", str(error))
+            return self._corrupt(question.what, str(error))
         if not answer.get("Profile_Rule"):
-            return self._corrupt("EDOS", "without a Profile_Rule")
+            return self._corrupt(question.what, "without a Profile_Rule")
         self._store(answer, token=self._token_in(answer), state=State.CUSTOM_PENDING)
-        self._tell("EDOS", f"{timed}: Profile_Rule {answer['Profile_Rule']}")
+        self._tell(question.what, f"{timed}: Profile_Rule {answer['Profile_Rule']}")
         return None
 
     def _token_in(self, answer: Mapping[str, str]) -> str:
@@ -211,15 +259,9 @@ class VirtualPhone:
         self, name: str, text: str, reason: str, *, then: State | None = None, keep: Mapping[str, str] | None = None
     ) -> Failure | None:
         """Evaluate one rule and follow it. With its profile the phone stores `keep` and goes to the state `then`."""
-        values = {
-            **macros.of_phone(self.identity, self.parameters),
-            **macros.of_request(self._last_url),
-            "PRVST": reason,
-            "ERR": self._failures[-1].kind if self._failures else "",
-        }
         shown = "beacon" if self.token and edos.token_of(text) == self.token else name
         try:
-            target = rules.evaluate(text, values, macros.secrets(self.parameters))
+            target = self._evaluated(text, reason)
         except rules.InvalidRule as error:
             return self._note(Failure(name, "invalid rule", detail=str(error)), shown)
         if target is None:
@@ -231,22 +273,35 @@ class VirtualPhone:
         if not target.url:
             return None
         if target.scheme.lower() == "gds":
-            self._tell(shown, "gds:// shows the activation screen: enter the 16-digit activation code")
+            self._tell(shown, "gds:// shows the activation screen: enter the activation code")
             return Failure(name, "activation code needed", needs_person=True)
-        return self._download(name, shown, target, values, then=then, keep=keep or {})
+        return self._download(name, shown, target, reason, then=then, keep=keep or {})
+
+    def _evaluated(self, text: str, reason: str) -> rules.Target | None:
+        return rules.evaluate(text, self._values(reason), macros.secrets(self.parameters))
+
+    def _values(self, reason: str) -> dict[str, str]:
+        return {
+            **macros.of_phone(self.identity, self.parameters),
+            **macros.of_request(self._last_url),
+            "PRVST": reason,
+            "ERR": self._failures[-1].kind if self._failures else "",
+        }
 
     def _download(
         self,
         name: str,
         shown: str,
         target: rules.Target,
-        values: Mapping[str, str],
+        reason: str,
         *,
         then: State | None,
         keep: Mapping[str, str],
     ) -> Failure | None:
         post = target.options.get("post")
-        body = None if post is None else macros.expand(self.parameters.get(f"GPP_{post}", ""), values).encode()
+        body = None
+        if post is not None:
+            body = macros.expand(self.parameters.get(f"GPP_{post}", ""), self._values(reason)).encode()
         self._tell(shown, f"{'GET' if body is None else 'POST'} {target.url}")
         download = self._fetch(target.url, login=target.login, post=body)
         self._tell_hops(shown, download)
@@ -260,10 +315,18 @@ class VirtualPhone:
         self._tell(shown, f"{download.kind} in {download.seconds * 1000:.0f} ms, class A: {_count(found)}")
         return None
 
-    def _fetch(self, url: str, *, login: tuple[str, str] | None = None, post: bytes | None = None) -> Download:
+    def _fetch(
+        self, url: str, *, login: tuple[str, str] | None = None, post: bytes | None = None, content_type: str = ""
+    ) -> Download:
         self._last_url = url
         return downloads.fetch(
-            self._wire, url, user_agent=self.identity.user_agent, moved=self._moved, login=login, post=post
+            self._wire,
+            url,
+            user_agent=self.identity.user_agent,
+            moved=self._moved,
+            login=login,
+            post=post,
+            content_type=content_type,
         )
 
     def _report(self, event: str) -> None:
@@ -305,8 +368,8 @@ class VirtualPhone:
             self._tell(what, hop)
 
     def _failed(self, name: str, download: Download, shown: str = "") -> Failure:
-        # Retry-After is between the phone and the EDOS server: for a resync the seed's table names its own delay.
-        retry_after = download.retry_after if name == "EDOS" else ""
+        # Retry-After is between the phone and the service: for a resync the seed's table names its own delay.
+        retry_after = download.retry_after if name in {"EDOS", activation.ACTIVATION, activation.SHORT_CODE} else ""
         failure = Failure(name, download.kind, download.reaction, download.detail, retry_after)
         return self._note(failure, shown or name)
 

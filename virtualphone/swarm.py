@@ -4,6 +4,7 @@ Each phone has a flash of its own, in memory, and connections of its own, as in 
 """
 
 import math
+import random
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field, replace
 
-from virtualphone import wire
+from virtualphone import activation, wire
+from virtualphone.activation import Entry, Slip
 from virtualphone.edos import Service
 from virtualphone.identity import Identity, InvalidIdentity
 from virtualphone.outcomes import Outcome
@@ -25,13 +27,20 @@ _HISTOGRAM_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to boot, and how hard to press. `phones_per_second` None: as fast as `concurrency` allows."""
+    """What to boot, and how hard to press. `phones_per_second` None: as fast as `concurrency` allows.
+
+    With `codes`, one a phone, each is typed at once: the phones stand before their activation screens. `slip_share` of
+    the users mistype a digit first.
+    """
 
     identities: Sequence[Identity]
     service: Service
     concurrency: int = 64
     phones_per_second: float | None = None
     circumstances: Circumstances = field(default_factory=Circumstances)
+    codes: Sequence[Entry] = ()
+    slip_share: float = 0.0
+    seed: int | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +50,8 @@ class Result:
     phones: int = 0
     seconds: float = 0.0
     unanswered: int = 0
+    # Their code was not taken in the end; a slip that was put right does not count.
+    refused: int = 0
     states: Counter[State] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     answer_seconds: list[float] = field(default_factory=list)
@@ -49,7 +60,9 @@ class Result:
         answered = [query.seconds for query in outcome.queries if query.succeeded]
         self.phones += 1
         self.states[outcome.state] += 1
-        self.unanswered += not answered
+        is_refused = outcome.failure is not None and outcome.failure.kind in {activation.REFUSED, activation.NOT_TRIED}
+        self.refused += is_refused
+        self.unanswered += not answered and not is_refused
         self.answer_seconds += answered
         self.errors.update((failure.what, failure.kind) for failure in outcome.failures)
 
@@ -72,6 +85,7 @@ class Result:
             "phones": self.phones,
             "seconds": round(self.seconds, 3),
             "unanswered": self.unanswered,
+            "refused": self.refused,
             "states": {state.value: self.states[state] for state in State if self.states[state]},
             "answer_ms": {**percentiles, "max": round(self.percentile(100) * 1000, 3)},
             "histogram": [
@@ -160,11 +174,17 @@ class Swarm:
             sleep=self._sleep,
         )
         try:
-            outcome = phone.power_on()
+            outcome = phone.activate(*self._typed(index)) if self._plan.codes else phone.power_on()
         finally:
             phone.close()
         with self._lock:
             self.result.add(outcome)
+
+    def _typed(self, index: int) -> list[Entry]:
+        """What the user of this phone types: the same in every run with the same seed, whichever thread it meets."""
+        code = self._plan.codes[index]
+        rng = random.Random(None if self._plan.seed is None else f"{self._plan.seed}/{index}")
+        return [code.mistyped(Slip.DIGIT, rng), code] if rng.random() < self._plan.slip_share else [code]
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(max(0.0, seconds)):

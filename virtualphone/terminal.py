@@ -132,7 +132,7 @@ class Terminal:
     def _answer_times(self, result: Result) -> None:
         marks = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
         told = "   ".join(f"{name} {charts.milliseconds(result.percentile(at))}" for name, at in marks.items())
-        self.line(f"\nanswer time of the EDOS query   {told}")
+        self.line(f"\nanswer time of the query   {told}")
         longest = 0.0
         named = []
         for end, count in result.histogram():

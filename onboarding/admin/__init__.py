@@ -1,5 +1,5 @@
-"""Phones on the admin site: devices, redirect profiles, the history, sightings."""
+"""Phones on the admin site: devices, redirect profiles, short codes, the history, sightings."""
 
-from onboarding.admin import devices, history, profiles
+from onboarding.admin import devices, history, profiles, shortcodes
 
-__all__ = ["devices", "history", "profiles"]
+__all__ = ["devices", "history", "profiles", "shortcodes"]

@@ -201,7 +201,11 @@ class DeviceAdmin(scope.VerbAdmin):
 
     @admin.display(description="MAC", ordering="mac")
     def mac_address(self, row: Device) -> SafeString:
-        return format_html('<span class="mac">{}</span>', drawing.colons(row.mac))
+        mac = format_html('<span class="mac">{}</span>', drawing.colons(row.mac))
+        if row.proven:
+            return mac
+        title = "Somebody used a code of yours on a phone that says this MAC. Register it to make it yours for sure."
+        return format_html('{} <span class="mark mark-inferred" title="{}">unproven</span>', mac, title)
 
     @admin.display(description="State")
     def state_badge(self, row: Device) -> SafeString:

@@ -1,11 +1,15 @@
 """The API's description for people: `/api/docs/` and `/api/redoc/`. Everything comes from this service."""
 
+import functools
+
+import orjson
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
 from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 # Both pages set styles from their scripts, draw images from data, and Redoc searches in a worker of its own making.
@@ -30,6 +34,19 @@ _REDOC = """<!DOCTYPE html>
 <body><redoc spec-url="{}"></redoc><script src="{}"></script></body>
 </html>
 """
+
+
+@functools.cache
+def _document() -> bytes:
+    """The OpenAPI document, made once a process: making it takes long enough to hold up phones."""
+    generator = SchemaGenerator(api_version="v1")
+    return orjson.dumps(generator.get_schema(request=None, public=True), option=orjson.OPT_INDENT_2)
+
+
+def schema(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI 3.1 document, as JSON."""
+    return HttpResponse(_document(), content_type="application/vnd.oai.openapi+json")
+
 
 swagger = csp(_POLICY)(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 

@@ -87,7 +87,7 @@ def operation(
     kind, _, verb = name.partition("_")
     listed = {status: _page(shape) if paged and shape else shape for status, shape in answers.items()}
     statuses = {401, 403, 406, 500, 503, *refusals}
-    if body or query or kind == "devices":
+    if body or query or kind == "devices" or (kind == "shortcodes" and verb in _ON_ONE):
         statuses.add(400)
     if body:
         statuses |= {413, 415}
@@ -115,6 +115,7 @@ def operation(
         parameters=[
             *([query] if query else []),
             *([_MAC] if kind == "devices" and verb not in {"list", "validate"} else []),
+            *([_DIGITS] if kind == "shortcodes" and verb in _ON_ONE else []),
             *([_IF_MATCH] if writes else []),
             *([_IF_NONE_MATCH] if tagged and verb in {"read", "put"} else []),
             *([_etag(list(set(answers) - {204}))] if tagged and set(answers) != {204} else []),
@@ -175,6 +176,7 @@ def _header(name: str, description: str, *, on: list[int] | None = None, kind: t
 
 
 _MAC = OpenApiParameter("mac", str, OpenApiParameter.PATH, description="A MAC address in any usual notation.")
+_DIGITS = OpenApiParameter("digits", str, OpenApiParameter.PATH, description="3 to 16 digits, without the #.")
 _IF_MATCH = _header("If-Match", "The ETag that the resource must still have.")
 _IF_NONE_MATCH = _header("If-None-Match", "ETags (or `*`) that the resource must not have.")
 _LOCATION = _header("Location", "The path of what was created.", on=[201])

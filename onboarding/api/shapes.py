@@ -9,12 +9,14 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from onboarding import guessing
 from onboarding.answers import RULES
 from onboarding.api.fields import MAX_ID, Choice, Flag, Input, Number, PageQuery, Parsed, Text, Time
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
-from onboarding.models import STATES, Device, RedirectProfile, StateChange
+from onboarding.models import STATES, Device, RedirectProfile, ShortCode, StateChange
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.registry import MAX_LABEL_LENGTH
+from onboarding.shortcodes import MOST_DEVICES
 from onboarding.states import REPORTABLE_EVENTS, Event
 
 # In the order of the table of states, so that documents list them the same every time.
@@ -55,6 +57,21 @@ _DEVICE = {
     "last_seen": "2026-11-22T09:30:00Z",
     "stalled": False,
     "proven": True,
+}
+_SHORT_CODE = {
+    "code": "20480016",
+    "profile": 1,
+    "enabled": True,
+    "enabled_at": "2026-11-22T09:30:00Z",
+    "disabled_at": None,
+    "valid_until": None,
+    "max_devices": 500,
+    "devices": 37,
+    "full": False,
+    "last_used_at": "2026-11-22T10:12:00Z",
+    "guess_space": 100_000_000,
+    "days_to_try_all": 17361.1,
+    "suggested_length": 8,
 }
 _CHANGE = {
     "at": "2026-11-22T09:30:00Z",
@@ -233,6 +250,54 @@ class EventAccepted(serializers.Serializer[Any]):
     mac = serializers.CharField()
     event = serializers.ChoiceField(CALLED_BACK)
     at = serializers.DateTimeField(help_text="The time that it was recorded with.")
+
+
+@extend_schema_serializer(
+    component_name="ShortCodeInput",
+    examples=[OpenApiExample("A short code", value={"profile": 1, "max_devices": 500}, request_only=True)],
+)
+class ShortCodeInput(Input):
+    profile = Number(min_value=1, max_value=MAX_ID, help_text="The id of one of your profiles.")
+    valid_until = Time(required=False, allow_null=True, help_text="It does not work from then on. Default: no end.")
+    max_devices = Number(
+        min_value=1, max_value=MOST_DEVICES, required=False, allow_null=True,
+        help_text="It stops working when so many phones became devices by it; a few more may pass. Default: no limit.",
+    )  # fmt: skip
+
+
+@extend_schema_serializer(
+    component_name="ShortCode", examples=[OpenApiExample("A short code", value=_SHORT_CODE, response_only=True)]
+)
+class ShortCodeShown(serializers.Serializer[ShortCode]):
+    code = serializers.RegexField(r"^[0-9]{3,16}$", help_text="The digits; on the phone they are typed after a #.")
+    profile = serializers.IntegerField(source="profile_id", allow_null=True, help_text="null: deleted since.")
+    enabled = serializers.SerializerMethodField()
+    enabled_at = serializers.DateTimeField()
+    disabled_at = serializers.DateTimeField(allow_null=True)
+    valid_until = serializers.DateTimeField(allow_null=True)
+    max_devices = serializers.IntegerField(allow_null=True)
+    devices = serializers.IntegerField(help_text="Phones that became devices by it.")
+    full = serializers.BooleanField(source="is_full", help_text="As many phones as may have used it.")
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    guess_space = serializers.SerializerMethodField(help_text="How many codes of this length there are.")
+    days_to_try_all = serializers.SerializerMethodField(help_text="In how many days one network could try them all.")
+    suggested_length = serializers.SerializerMethodField(help_text="The fewest digits that are hard to guess.")
+
+    def get_enabled(self, row: ShortCode) -> bool:
+        return row.disabled_at is None
+
+    def get_guess_space(self, row: ShortCode) -> int:
+        return guessing.space_of(len(row.code)).values
+
+    def get_days_to_try_all(self, row: ShortCode) -> float:
+        return guessing.space_of(len(row.code)).days_to_try_all
+
+    def get_suggested_length(self, row: ShortCode) -> int:
+        return guessing.suggested_length()
+
+
+class ShortCodeQuery(PageQuery):
+    enabled = serializers.BooleanField(required=False, help_text="Only those enabled, or disabled.")
 
 
 class ExplainQuery(Input):

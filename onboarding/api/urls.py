@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.utils import extend_schema_view
 
 from accounts import api as accounts
-from onboarding.api import devices, events, explain, profiles, timeline, validate
+from onboarding.api import devices, events, explain, profiles, shortcodes, timeline, validate
 from onboarding.api.pagination import MAX_LIMIT
 from onboarding.api.parsers import MAX_BODY_BYTES
 from onboarding.api.schema import operation
@@ -24,6 +24,8 @@ urlpatterns = [
     path("devices/<str:mac>/", devices.OneDevice.as_view()),
     path("devices/<str:mac>/timeline/", timeline.Timeline.as_view()),
     path("devices/<str:mac>/events/", events.Events.as_view()),
+    path("short-codes/", shortcodes.ShortCodes.as_view()),
+    path("short-codes/<str:digits>/", shortcodes.OneShortCode.as_view()),
     path("explain/", explain.Explain.as_view()),
     path("me/", _describe_me(accounts.Me).as_view(limits=_LIMITS)),
 ]

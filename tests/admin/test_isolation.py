@@ -11,9 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Organization, User
-from onboarding.models import Device, RedirectProfile, Sighting, StateChange
+from activation.models import AuditedReading, IssuedCode
+from onboarding.models import CodeGuessing, Device, RedirectProfile, ShortCode, Sighting, StateChange
+from tests.activation.factories import make_code
 from tests.admin.conftest import browser
-from tests.factories import make_device, make_key, make_mac, make_profile, make_user
+from tests.factories import make_device, make_key, make_mac, make_profile, make_short_code, make_user
 
 # What stands in a foreign row and nowhere else.
 MARK = "Zanzibar"
@@ -22,6 +24,11 @@ MARK = "Zanzibar"
 def _sighting(organization: Organization) -> Sighting:
     now = timezone.now()
     return Sighting.objects.create(mac=str(make_mac()), first_at=now, last_at=now, model=MARK.upper())
+
+
+def _reading(organization: Organization) -> AuditedReading:
+    values = {"issued_code_id": 1, "at": timezone.now(), "source": "admin", "reader": MARK, "purpose": "reveal"}
+    return AuditedReading.objects.create(organization=organization, **values)
 
 
 FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
@@ -33,6 +40,12 @@ FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
     Device: lambda organization: make_device(organization=organization, label=MARK),
     StateChange: lambda organization: make_device(organization=organization, label=MARK).changes.get(),
     Sighting: _sighting,
+    ShortCode: lambda organization: make_short_code(profile=make_profile(organization=organization, name=MARK)),
+    CodeGuessing: lambda organization: CodeGuessing.objects.create(
+        organization=organization, network=MARK, first_at=timezone.now(), last_at=timezone.now()
+    ),
+    IssuedCode: lambda organization: make_code(profile=make_profile(organization=organization), label=MARK)[0],
+    AuditedReading: _reading,
 }
 
 

@@ -338,3 +338,24 @@ class Lives(RuleBasedStateMachine):
 @pytest.mark.django_db
 def test_whatever_happens_to_phones_their_history_adds_up():
     run_state_machine_as_test(Lives, settings=settings(max_examples=20, stateful_step_count=25, deadline=None))
+
+
+@pytest.mark.django_db
+def test_one_owner_s_unsettled_evidence_does_not_hold_up_another_s():
+    now = AT + timedelta(days=1)
+    noisy = make_device(profile=make_profile(), at=now - timedelta(hours=1))
+    patient = make_device(profile=make_profile(), at=now - timedelta(hours=1))
+    UnsettledObservation.objects.bulk_create(
+        UnsettledObservation(device=noisy, event="acquired", at=now - timedelta(minutes=5), source="callback")
+        for _ in range(1200)
+    )
+    for event, seconds in ((Event.ACQUIRED, 0), (Event.ASKED, -1), (Event.ANSWERED, -1)):
+        source = "callback" if event == Event.ACQUIRED else "door"
+        observation = Observation(event, Clock(now + timedelta(seconds=seconds)), source)
+        customization.record(Evidence(patient.mac, observation, patient.pk, patient.organization_id), at=now)
+
+    customization.settle(at=now + timedelta(seconds=2))
+
+    patient.refresh_from_db()
+    assert patient.state == "acquired"
+    assert UnsettledObservation.objects.filter(device=noisy).count() == 1200

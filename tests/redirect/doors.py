@@ -25,6 +25,7 @@ from redirect.door import Door
 from redirect.tokens import Tokens
 
 EDOS = "/software/edos/callhome/rc"
+SHORT_CODE = "/software/edos/callhome/cda"
 BEACON = "/software/edos/callhome/acquired"
 REPORT = "/software/edos/callhome/report"
 SECRET = "the-secret-of-these-tests-0123456789-abcdef"
@@ -131,6 +132,7 @@ def make_door(data_dir: Path, **over: Any) -> Door:
         "machine": "test",
         "public_url": "http://door.example",
         "edos_path": EDOS,
+        "short_code_path": SHORT_CODE,
         "beacon_path": BEACON,
         "report_path": REPORT,
         "secret_key": SECRET,

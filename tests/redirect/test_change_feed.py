@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from onboarding import registry as verbs
-from onboarding.models import Device, RedirectProfile
+from onboarding.models import Device, RedirectProfile, ShortCode
 from redirect import changefeed
 from redirect.models import RegistryChange, RegistryEpoch
 from tests import factories
@@ -38,6 +38,7 @@ DOOR_COLUMNS = {
     "profile_id": None,
     "valid_from": timezone.now(),
     "valid_until": timezone.now(),
+    "proven": False,
 }
 
 
@@ -117,6 +118,25 @@ def test_profiles_and_suspensions_leave_their_keys():
     assert _keys_of(lambda: organization.update(name="another")) == set()
 
 
+def test_short_codes_leave_their_digits():
+    profile = factories.make_profile()
+
+    def enable():
+        factories.make_short_code(profile=profile, code="123456")
+
+    assert _keys_of(enable) == {("s", "123456")}
+    row = ShortCode.objects.filter(code="123456")
+    for change in (
+        {"valid_until": timezone.now()},
+        {"is_full": True},
+        {"profile": factories.make_profile(organization=profile.organization)},
+        {"disabled_at": timezone.now()},
+    ):
+        assert _keys_of(lambda change=change: row.update(**change)) == {("s", "123456")}
+    assert _keys_of(lambda: row.update(devices=7, last_used_at=timezone.now())) == set()
+    assert _keys_of(lambda: row.update(code="654321")) == {("s", "123456"), ("s", "654321")}
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="REPLACE is SQLite's")
 def test_replacing_a_row_leaves_the_key_of_the_row_that_went():
     device = factories.make_device(mac="00562B043615")
@@ -134,7 +154,9 @@ def test_replacing_a_row_leaves_the_key_of_the_row_that_went():
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
-@pytest.mark.parametrize("table", ["onboarding_device", "onboarding_redirectprofile", "accounts_organization"])
+@pytest.mark.parametrize(
+    "table", ["onboarding_device", "onboarding_redirectprofile", "onboarding_shortcode", "accounts_organization"]
+)
 def test_truncate_is_refused(table):
     factories.make_device()
     _raw("SET onboarding.truncate = ''")

@@ -16,6 +16,7 @@ from redirect.models import Batch
 from redirect.models import Journal as JournalRow
 from redirect.publishing import JournalCollector
 from tests import factories
+from tests.service import wait_until
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -372,7 +373,8 @@ class TestKeeping:
         _apply()
 
         assert collector.delete_done(at=file.stat().st_mtime + 10) == 0
-        assert collector.delete_done(at=later) == 1
+        # The writer lets go of a closed file once it is synced.
+        wait_until(lambda: collector.delete_done(at=later), seconds=5)
         assert not file.exists()
 
     def test_a_journal_that_is_not_applied_stays(self, tmp_path):
@@ -400,7 +402,7 @@ class TestKeeping:
         _apply()
         monkeypatch.setattr(publishing, "MOST_KEPT_OCTETS", 10)
 
-        assert collector.delete_done(at=file.stat().st_mtime + 10) == 1
+        wait_until(lambda: collector.delete_done(at=file.stat().st_mtime + 10), seconds=5)
 
 
 def test_the_inbox_is_bounded(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from django.db import connection
@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from onboarding import registry as verbs
-from onboarding.models import Device, RedirectProfile
+from onboarding.models import Device, RedirectProfile, ShortCode
+from onboarding.shortcodes import ShortCodeTaken
 from redirect import changefeed, publishing, registryfeed
 from redirect.directory import Directory, DirectoryWriter
 from redirect.models import RegistryChange
@@ -29,7 +30,7 @@ def _differences(writer: DirectoryWriter) -> list[publishing.Difference]:
 def _change_something(rng: random.Random, organizations: list[Organization], profiles: list[RedirectProfile]) -> None:
     devices = list(Device.objects.all())
     device = rng.choice(devices) if devices else None
-    match rng.randrange(9):
+    match rng.randrange(12):
         case 0 | 1:
             factories.make_device(organization=(o := rng.choice(organizations)), label=o.name)
         case 2 if device:
@@ -51,6 +52,15 @@ def _change_something(rng: random.Random, organizations: list[Organization], pro
         case 8:
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM onboarding_device WHERE serial LIKE '%%7'")
+        case 9 if device:
+            Device.objects.filter(pk=device.pk).update(proven=rng.random() < 0.5)
+        case 10:
+            with suppress(ShortCodeTaken):
+                factories.make_short_code(profile=rng.choice(profiles), code=f"{rng.randrange(100, 110)}")
+        case 11:
+            rows = ShortCode.objects.filter(code=f"{rng.randrange(100, 110)}", disabled_at=None)
+            moment = rng.choice([None, timezone.now()])
+            rows.update(**{rng.choice(["valid_until", "disabled_at"]): moment, "is_full": rng.random() < 0.3})
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -151,6 +161,43 @@ def _serials(writer: DirectoryWriter, *devices: Device) -> list[str]:
     writer.close()
     directory = Directory(writer.folder)
     return [directory.find(bytes.fromhex(device.mac))[0].serial for device in devices]
+
+
+def test_an_unproven_device_is_not_in_the_directory(writer):
+    device = factories.make_device(profile=factories.make_profile())
+    publishing.publish(writer)
+    for proven in (False, True):
+        Device.objects.filter(pk=device.pk).update(proven=proven)
+        publishing.publish(writer)
+        writer.close()
+        assert Directory(writer.folder).find(bytes.fromhex(device.mac))[1] is proven
+    publishing.rebuild(writer)
+    Device.objects.update(proven=False)
+    publishing.rebuild(writer)
+    writer.close()
+    assert not Directory(writer.folder).find(bytes.fromhex(device.mac))[1]
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["rebuilt", "followed"])
+def test_only_working_short_codes_are_in_the_directory(writer, at_once):
+    publishing.publish(writer)
+    profile = factories.make_profile()
+    ends = timezone.now().replace(microsecond=250_000)
+    codes = {name: factories.make_short_code(profile=profile, code=name, valid_until=ends) for name in ("123", "456")}
+    ShortCode.objects.filter(pk=factories.make_short_code(profile=profile, code="789").pk).update(is_full=True)
+    ShortCode.objects.filter(pk=codes["456"].pk).update(disabled_at=timezone.now())
+    publishing.rebuild(writer) if at_once else publishing.publish(writer)
+
+    writer.close()
+    directory = Directory(writer.folder)
+    found = {name: directory.find_code(name, bytes(6)) for name in ("123", "456", "789", "000")}
+    assert {name: known for name, (_, known, _) in found.items()} == {
+        "123": True, "456": False, "789": False, "000": False,
+    }  # fmt: skip
+    registration = found["123"][0]
+    assert (registration.organization_id, registration.valid_until) == (profile.organization_id, ends.timestamp())
+    assert registration.profile is not None
+    assert registration.profile.id == profile.pk
 
 
 def test_a_new_epoch_rebuilds(writer):

@@ -1,6 +1,7 @@
 """`manage.py serve`: everything for one machine in the foreground: web and door, relay, worker, demonstration."""
 
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -26,17 +27,20 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _require_port(settings.PORT)
         self._prepare()
         first = demonstration.prepare(demo=settings.DEMO, at=timezone.now())
         supervisor = Supervisor(_children())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())
+        if first is not None:
+            # At once: whatever happens from here on, these were made and will not be shown again.
+            self.stdout.write(demonstration.explain(first))
+            self.stdout.flush()
         supervisor.start()
         try:
             self._await_ready(supervisor)
             if not supervisor.stopping:
-                if first is not None:
-                    self.stdout.write(demonstration.explain(first))
                 self.stdout.write(f"Ready: http://{_shown_host()}:{settings.PORT}/")
                 self.stdout.flush()
             while not supervisor.stopping:
@@ -46,6 +50,8 @@ class Command(BaseCommand):
         self.stdout.write("Stopped.")
 
     def _prepare(self) -> None:
+        # It holds sessions, password digests and secrets.
+        settings.DATA_DIR.chmod(0o700)
         for folder in _broker_folders():
             folder.mkdir(parents=True, exist_ok=True)
         self.stdout.write("Preparing the registry …")
@@ -58,6 +64,17 @@ class Command(BaseCommand):
             if time.monotonic() > until:
                 raise CommandError(f"The service was not ready within {_START_SECONDS} seconds; see above.")
             supervisor.watch()
+
+
+def _require_port(port: int) -> None:
+    """Refuse a port that somebody listens on: the web server would share it, and the phones, with that somebody."""
+    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.HOST, port))
+        except OSError as error:
+            raise CommandError(f"PORT: {settings.HOST}:{port} cannot be listened on: {error.strerror}.") from error
 
 
 def _broker_folders() -> list[Path]:

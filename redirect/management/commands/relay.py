@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import lmdb
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
@@ -51,6 +52,8 @@ class Command(BaseCommand):
         collector = publishing.JournalCollector(
             settings.DOOR.journal, kept=timedelta(hours=settings.JOURNAL_KEPT_HOURS)
         )
+        bell = threading.Event()
+        threading.Thread(target=_ring_when_asked, args=(bell, stop), name="bell", daemon=True).start()
         checked = False
         clean_at = time.monotonic()
         while not stop.is_set():
@@ -62,7 +65,7 @@ class Command(BaseCommand):
                 published = publishing.publish(writer)
                 handed_in = collector.hand_in()
                 if handed_in:
-                    _ring()
+                    bell.set()
                 if time.monotonic() >= clean_at:
                     collector.delete_done(at=time.time())
                     clean_at = time.monotonic() + _CLEANING_SECONDS
@@ -70,8 +73,16 @@ class Command(BaseCommand):
                     return
                 if not published and not handed_in:
                     stop.wait(_ROUND_SECONDS)
-            except DirectoryUnusable as problem:
+            except (DirectoryUnusable, lmdb.Error) as problem:
                 logger.error("%s It is rebuilt.", problem)
+                writer.close()
+            except OSError as problem:
+                if once:
+                    raise
+                # Disk full, or a folder taken away: phones are answered from what there is.
+                logger.error("The data directory cannot be used: %s", problem)
+                writer.close()
+                stop.wait(_PAUSE_SECONDS)
             except (OperationalError, InterfaceError, DatabaseError) as problem:
                 if once:
                     raise
@@ -82,9 +93,15 @@ class Command(BaseCommand):
             close_old_connections()
 
 
-def _ring() -> None:
-    """Wake a worker. Nothing depends on it: beat does the same every few seconds."""
-    try:
-        apply_observations.apply_async(expires=2, retry=False)
-    except Exception as problem:
-        logger.debug("No bell was rung: %s", problem)
+def _ring_when_asked(bell: threading.Event, stop: threading.Event) -> None:
+    """Wake a worker, from a thread of its own: a broker that does not answer holds up nothing.
+
+    Nothing depends on it: beat does the same every few seconds.
+    """
+    while not stop.is_set():
+        if bell.wait(1.0):
+            bell.clear()
+            try:
+                apply_observations.apply_async(expires=2, retry=False)
+            except Exception as problem:
+                logger.debug("No bell was rung: %s", problem)

@@ -1,0 +1,325 @@
+"""Redemption: a code typed on a phone becomes that phone's association, once.
+
+The only writer of `IssuedCode.redeemed_*`: one guarded update in one transaction with the device, its history and its
+state, so of two phones at once one wins. What the phone is told is decided by `answers.decide`, as for any query. A
+code is for one phone, but an answer can get lost: the same phone may ask again for a while and is answered anew.
+
+What refuses a code, only its owner sees (`IssuedCode.refusals`); the phone cannot tell it from a code that nobody
+issued. Never log a code.
+
+    Redeemed           the phone's flat-profile
+    WrongCode          unknown, expired, used, revoked, not for this phone, or refused by its profile: all alike
+    TooManyAttempts    a limit is closed; says when to come back
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+
+from django.db import transaction
+
+from accounts.actors import Actor
+from activation import limits
+from activation.codes import ActivationCode
+from activation.limits import Attempt, Closed, ClosedLimits
+from activation.models import OPEN, IssuedCode
+from activation.status import CodeStatus, status
+from activation.vault import Vault
+from onboarding import answers, customization, registrations, registry, sources
+from onboarding.answers import REDIRECTED, Links
+from onboarding.customization import Evidence
+from onboarding.errors import OnboardingError
+from onboarding.identifiers import MacAddress
+from onboarding.models import Device
+from onboarding.observations import Clock, Observation
+from onboarding.registration import PhoneQuery
+from onboarding.states import Event
+
+ACTIVATION = "activation"
+
+# How long the phone that redeemed a code may ask again.
+REPEAT = timedelta(minutes=10)
+# Refusals of a code that its owner is shown: the last ones.
+MOST_REFUSALS = 10
+
+_ROUNDS = 3
+
+
+class WrongCode(OnboardingError):
+    """The code does not work on this phone; why is told to nobody but its owner."""
+
+    code = "invalid_activation_code"
+    remedy = "Ask your provider for a new activation code."
+
+
+class TooManyAttempts(OnboardingError):
+    """A limit of wrong codes is closed."""
+
+    code = "too_many_attempts"
+    remedy = "Wait, then type the code again."
+
+    def __init__(self, closed: Closed, *, at: float) -> None:
+        super().__init__("Too many wrong activation codes were typed.")
+        self.closed = closed
+        self.retry_after_seconds = max(1, int(closed.opens_at - at) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What the phone is answered, and on which device."""
+
+    document: bytes
+    device_id: int
+
+
+class _Refused(Exception):
+    """Nothing of this try remains; the owner is told the reason."""
+
+
+class _LostRace(Exception):
+    """The code was redeemed or revoked since it was read."""
+
+
+class BoundPhones:
+    """The MACs and serial numbers that open codes are bound to, read every few seconds at most.
+
+    While a limit is closed, whoever is not among them is refused without a query.
+    """
+
+    _KEPT_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._macs: frozenset[str] = frozenset()
+        self._serials: frozenset[str] = frozenset()
+        self._read_at: float | None = None
+        self._lock = Lock()
+
+    def include(self, phone: PhoneQuery, *, at: datetime) -> bool:
+        """Whether a code may be bound to this phone."""
+        with self._lock:
+            if self._read_at is None or not 0 <= at.timestamp() - self._read_at < self._KEPT_SECONDS:
+                self._read(at=at)
+        return str(phone.mac) in self._macs or (phone.serial != "" and phone.serial in self._serials)
+
+    def _read(self, *, at: datetime) -> None:
+        # Noted first: while the database is down, not every guess asks it again.
+        self._read_at = at.timestamp()
+        codes = IssuedCode.objects.filter(OPEN, expires_at__gt=at)
+        self._macs = frozenset(codes.exclude(mac="").values_list("mac", flat=True))
+        self._serials = frozenset(codes.exclude(serial="").values_list("serial", flat=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What one phone asks, and when."""
+
+    lookups: Sequence[str]
+    phone: PhoneQuery
+    source: str
+    at: datetime
+    links: Callable[[], Links]
+
+    @property
+    def seconds(self) -> float:
+        return self.at.timestamp()
+
+
+def redeem(
+    *,
+    code: ActivationCode,
+    mac: MacAddress,
+    model: str,
+    serial: str,
+    firmware: str,
+    source: str,
+    at: datetime,
+    vault: Vault,
+    links: Callable[[], Links],
+    closed_limits: ClosedLimits | None = None,
+    bound_phones: BoundPhones | None = None,
+) -> Redeemed:
+    """Redeem `code` for the phone that says this of itself from the address `source`.
+
+    `links` makes the phone's beacon and report URLs; what a process remembers between calls is passed in. Raises
+    WrongCode and TooManyAttempts. When the database fails, nothing is spent.
+    """
+    closed_limits, bound_phones = closed_limits or ClosedLimits(), bound_phones or BoundPhones()
+    phone = PhoneQuery(mac, model, serial, firmware)
+    request = _Request(lookups=vault.lookups(code), phone=phone, source=source, at=at, links=links)
+    network = sources.network_of(source)
+    subject = limits.phone(str(mac), network)
+    attempts = [Attempt(limits.PHONE, subject), Attempt(limits.NETWORK, network), Attempt(limits.SERVICE, "")]
+    closed = closed_limits.find(attempts, at=request.seconds)
+    if closed is None:
+        outcome = _try(request, attempts)
+        if isinstance(outcome, Redeemed):
+            return outcome
+        if outcome is None:
+            raise WrongCode("The activation code is not valid.")
+        closed = outcome
+        closed_limits.note(closed, at=request.seconds)
+    if closed.attempt.limit is not limits.PHONE and bound_phones.include(phone, at=at):
+        own = [Attempt(limits.BOUND, subject)]
+        outcome = closed_limits.find(own, at=request.seconds) or _try(request, own, only_bound=True)
+        if isinstance(outcome, Redeemed):
+            return outcome
+        if outcome is not None:
+            closed_limits.note(outcome, at=request.seconds)
+    # Also for a wrong code: which phones have codes of their own waiting is nobody's business.
+    raise TooManyAttempts(closed, at=request.seconds)
+
+
+@transaction.atomic
+def _try(request: _Request, attempts: Sequence[Attempt], *, only_bound: bool = False) -> Redeemed | Closed | None:
+    """One try: Redeemed; the limit that is closed; or None for a code that does not work, with the attempts spent."""
+    with transaction.atomic():
+        if closed := limits.take_all(attempts, at=request.seconds):
+            transaction.set_rollback(True)
+            return closed
+        row = _find(request)
+        reason = _refusal(row, request, only_bound=only_bound)
+        if not reason:
+            # No guess: the attempts were never taken. Rolled back here, so that nobody waits for the rest.
+            transaction.set_rollback(True)
+    if row is not None and not reason:
+        outcome = _give_or_say(row, request, only_bound=only_bound)
+        if isinstance(outcome, Redeemed):
+            return outcome
+        reason = outcome
+        limits.take_all(attempts, at=request.seconds)
+    _note(row, reason, request)
+    return None
+
+
+def _give_or_say(row: IssuedCode, request: _Request, *, only_bound: bool) -> Redeemed | str:
+    """Redeem the code that was found, or say why not; of a race against another phone, the second look tells."""
+    found: IssuedCode | None = row
+    reason = ""
+    for _ in range(_ROUNDS):
+        if found is None or reason:
+            break
+        try:
+            with transaction.atomic():
+                return _give(found, request)
+        except _LostRace:
+            found = _find(request)
+            reason = _refusal(found, request, only_bound=only_bound)
+        except _Refused as refusal:
+            return str(refusal)
+        except OnboardingError as refusal:
+            # DeviceTaken, ProfileFull.
+            return refusal.code
+    return reason or "contended"
+
+
+def _find(request: _Request) -> IssuedCode | None:
+    rows = IssuedCode.objects.select_related("profile", "organization").defer("seal")
+    return rows.filter(lookup__in=request.lookups).first()
+
+
+def _refusal(row: IssuedCode | None, request: _Request, *, only_bound: bool) -> str:
+    """Why the code itself does not work on this phone; "" when it does, or did a moment ago."""
+    if row is None:
+        return "unknown"
+    phone = request.phone
+    if only_bound and not _is_bound(row):
+        return "limits_closed"
+    standing = status(row, at=request.at)
+    if standing is not CodeStatus.ISSUED and not _is_repeated(row, request):
+        return standing.value
+    for name, wanted, said in (
+        ("another_mac", row.mac, str(phone.mac)),
+        ("another_serial", row.serial, phone.serial),
+        ("another_model", row.model, phone.model),
+    ):
+        if wanted and wanted != said:
+            return name
+    return ""
+
+
+def _is_bound(row: IssuedCode) -> bool:
+    return bool(row.mac or row.serial)
+
+
+def _is_repeated(row: IssuedCode, request: _Request) -> bool:
+    return (
+        status(row, at=request.at) is CodeStatus.REDEEMED
+        and row.redeemed_at is not None
+        and row.redeemed_mac == str(request.phone.mac)
+        and request.at - row.redeemed_at <= REPEAT
+    )
+
+
+def _give(row: IssuedCode, request: _Request) -> Redeemed:
+    """Redeem, or answer again. Raises _Refused, _LostRace, and what `registry.adopt` raises."""
+    if _is_repeated(row, request):
+        return _give_again(row, request)
+    device = registry.adopt(
+        actor=Actor(ACTIVATION, f"code {row.pk}"),
+        organization=row.organization,
+        mac=request.phone.mac,
+        model=row.model or request.phone.model,
+        serial=row.serial or request.phone.serial,
+        profile=row.profile,
+        # A code that was issued for this very phone vouches for it; the code alone does not.
+        proven=_is_bound(row),
+        at=request.at,
+    )
+    redeemed = IssuedCode.objects.filter(OPEN, pk=row.pk, expires_at__gt=request.at).update(
+        redeemed_at=request.at, redeemed_mac=str(request.phone.mac), device_id=device.pk
+    )
+    if not redeemed:
+        raise _LostRace
+    given, document = _answer(device, row, request)
+    _record(device, row, given, request)
+    return Redeemed(document, device.pk)
+
+
+def _give_again(row: IssuedCode, request: _Request) -> Redeemed:
+    """The answer to the phone that has redeemed this code, as it would be now. Nothing is written."""
+    device = (
+        Device.objects.select_related("profile")
+        .filter(pk=row.device_id, mac=str(request.phone.mac), organization=row.organization)
+        .first()
+    )
+    if device is None:
+        raise _Refused("released")
+    _, document = _answer(device, row, request)
+    return Redeemed(document, device.pk)
+
+
+def _answer(device: Device, row: IssuedCode, request: _Request) -> tuple[answers.Answer, bytes]:
+    """Decide as for any query of this phone. Raises _Refused with the rule's name."""
+    profile = row.profile if device.profile_id == row.profile_id else device.profile
+    registration = registrations.from_rows(
+        device,
+        registrations.profile(profile) if profile else None,
+        organization_suspended=row.organization.suspended_at is not None,
+    )
+    answer = answers.decide(request.phone, registration, request.seconds)
+    if answer.outcome != REDIRECTED:
+        raise _Refused(answer.outcome)
+    return answer, answers.document(answer, request.links)
+
+
+def _record(device: Device, row: IssuedCode, answer: answers.Answer, request: _Request) -> None:
+    phone, clock = request.phone, Clock(request.at)
+    said = {"model": phone.model, "serial": phone.serial, "firmware": phone.firmware, "from": request.source}
+    given = {"outcome": answer.outcome, "target": answer.target, "code": row.pk}
+    asked = Observation(Event.ASKED, clock, ACTIVATION, {name: text for name, text in said.items() if text})
+    answered = Observation(Event.ANSWERED, clock, ACTIVATION, given)
+    owner = (device.pk, device.organization_id)
+    customization.record_all(
+        [Evidence(device.mac, asked, *owner), Evidence(device.mac, answered, *owner)], at=request.at
+    )
+
+
+def _note(row: IssuedCode | None, reason: str, request: _Request) -> None:
+    """Leave the reason with the code for its owner; the same statement where there is none, so that time tells nothing.
+
+    Two refusals at the same moment may leave one note: it is a hint, not a record.
+    """
+    note = {"at": request.at.isoformat(), "reason": reason, "mac": str(request.phone.mac)}
+    refusals = [*(row.refusals if row else []), note][-MOST_REFUSALS:]
+    IssuedCode.objects.filter(pk=row.pk if row else 0).update(refusals=refusals)
