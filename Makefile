@@ -20,7 +20,7 @@ test: $(VENV)/development ## run all tests, on SQLite and on a real PostgreSQL
 check: $(VENV)/development ## formatting, lint, types, import contracts, missing migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy accounts config onboarding redirect virtualphone
+	$(BIN)/mypy accounts activation config onboarding redirect virtualphone
 	$(BIN)/lint-imports
 	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run
 

@@ -145,12 +145,15 @@ def redeem(
     WrongCode and TooManyAttempts. When the database fails, nothing is spent.
     """
     closed_limits, bound_phones = closed_limits or ClosedLimits(), bound_phones or BoundPhones()
-    phone = PhoneQuery(mac, model, serial, firmware)
-    request = _Request(lookups=vault.lookups(code), phone=phone, source=source, at=at, links=links)
+    phone, now = PhoneQuery(mac, model, serial, firmware), at.timestamp()
     network = sources.network_of(source)
     subject = limits.phone(str(mac), network)
     attempts = [Attempt(limits.PHONE, subject), Attempt(limits.NETWORK, network), Attempt(limits.SERVICE, "")]
-    closed = closed_limits.find(attempts, at=request.seconds)
+    closed = closed_limits.find(attempts, at=now)
+    if closed is not None and not _may_pass(closed, phone, bound_phones, at=at):
+        # The way of a flood: nothing is worked out for it that is not needed.
+        raise TooManyAttempts(closed, at=now)
+    request = _Request(lookups=vault.lookups(code), phone=phone, source=source, at=at, links=links)
     if closed is None:
         outcome = _try(request, attempts)
         if isinstance(outcome, Redeemed):
@@ -158,16 +161,21 @@ def redeem(
         if outcome is None:
             raise WrongCode("The activation code is not valid.")
         closed = outcome
-        closed_limits.note(closed, at=request.seconds)
-    if closed.attempt.limit is not limits.PHONE and bound_phones.include(phone, at=at):
+        closed_limits.note(closed, at=now)
+    if _may_pass(closed, phone, bound_phones, at=at):
         own = [Attempt(limits.BOUND, subject)]
-        outcome = closed_limits.find(own, at=request.seconds) or _try(request, own, only_bound=True)
+        outcome = closed_limits.find(own, at=now) or _try(request, own, only_bound=True)
         if isinstance(outcome, Redeemed):
             return outcome
         if outcome is not None:
-            closed_limits.note(outcome, at=request.seconds)
+            closed_limits.note(outcome, at=now)
     # Also for a wrong code: which phones have codes of their own waiting is nobody's business.
-    raise TooManyAttempts(closed, at=request.seconds)
+    raise TooManyAttempts(closed, at=now)
+
+
+def _may_pass(closed: Closed, phone: PhoneQuery, bound_phones: BoundPhones, *, at: datetime) -> bool:
+    """Whether this phone is let in although a limit is closed that others may have closed."""
+    return closed.attempt.limit is not limits.PHONE and bound_phones.include(phone, at=at)
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
@@ -126,7 +126,9 @@ class _Complaint:
 
 
 def _problem(status: int, code: str, *, retry_after: int | None = None) -> HttpResponse:
-    response = JsonResponse({"code": code}, status=status, headers={"Cache-Control": "no-store"})
+    # The codes are ours and need no escaping.
+    body, headers = f'{{"code": "{code}"}}', {"Cache-Control": "no-store"}
+    response = HttpResponse(body, status=status, content_type="application/json", headers=headers)
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     # Django writes a line for every refusal: a flood of guesses would fill the log.

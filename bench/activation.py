@@ -1,7 +1,7 @@
 """Activation codes: issuing, redeeming, and refusing a flood of guesses, each beside the least that it could cost.
 
-Peers: `bulk_create` of as many bare rows of the same table; a bare guarded UPDATE and one INSERT in a transaction of the
-same connection; a plain 404 view behind the same middleware.
+Peers: `bulk_create` of as many bare rows of the same table; a bare guarded UPDATE and one INSERT in a transaction of
+the same connection; a plain 404 view behind the same middleware.
 """
 
 import io
@@ -85,8 +85,8 @@ def _redeeming(profile: RedirectProfile, vault: Vault) -> Row:
         share = _REDEMPTIONS // _TURNS
         for turn in range(_TURNS):
             part = range(turn * share, (turn + 1) * share)
-            ours += _seconds(lambda part=part: [_redeem(codes[n], 0x10_0000_0000 + n, vault) for n in part])  # type: ignore[misc]
-            bare += _seconds(lambda part=part: [_redeem_bare(n + 1) for n in part])  # type: ignore[misc]
+            ours += _seconds(lambda part=part: [_redeem(codes[n], 0x10_0000_0000 + n, vault) for n in part])  # type: ignore[misc, func-returns-value]
+            bare += _seconds(lambda part=part: [_redeem_bare(n + 1) for n in part])  # type: ignore[misc, func-returns-value]
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE bench_code, bench_redemption")
@@ -145,7 +145,7 @@ def _status(application: WSGIHandler, asked: str, number: int) -> str:
         "REMOTE_ADDR": f"198.51.{number // 250}.{number % 250}", "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.input": io.BytesIO(body), "wsgi.url_scheme": "http",
     }  # fmt: skip
-    response = application(environ, lambda status, headers: seen.append(status))
+    response = application(environ, lambda status, headers: seen.append(status))  # type: ignore[arg-type]
     response.close()
     return seen[0]
 

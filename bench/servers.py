@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 _BIN = Path(sys.executable).parent
 EDOS = "/software/edos/callhome/rc"
 WORKERS = 2
-# What serve's own granian would get for a door that does nothing else; see docs/performance.md.
+# A door waits for nothing, so further threads would only wait for each other.
 DOOR_FLAGS = ("--blocking-threads", "1")
 
 

@@ -104,7 +104,8 @@ def explain(first: FirstStart) -> str:
             f"    curl -X PUT {url}/api/v1/devices/00562B000004/ -H 'Authorization: Bearer {first.demo_key}' \\",
             f'      -H \'Content-Type: application/json\' -d \'{{"model": "{_MODEL}", "profile": 1}}\'',
             "  type the short code on a phone that nobody registered:",
-            f"    .venv/bin/python -m virtualphone activate '{_SHORT_CODE}' --server {url} --mac 00562B000005 --model {_MODEL}",
+            f"    .venv/bin/python -m virtualphone activate '{_SHORT_CODE}' --server {url}"
+            f" --mac 00562B000005 --model {_MODEL}",
             "  boot a thousand phones that nobody registered:",
             f"    .venv/bin/python -m virtualphone swarm --server {url} --phones 1000 --mac-start 005600000000",
             f"  read the API's pages: {url}/api/docs/",

@@ -1,5 +1,6 @@
 """What can be done with a redirect profile: create, change, delete. Each checks all before it writes anything."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from django.db import IntegrityError, transaction
@@ -8,7 +9,7 @@ from django.db.models import ProtectedError
 from accounts.models import Organization
 from onboarding import flatprofile, targets
 from onboarding.errors import OnboardingError
-from onboarding.models import RedirectProfile
+from onboarding.models import RedirectProfile, ShortCode
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.targets import Addresses
 
@@ -102,8 +103,8 @@ def change(profile: RedirectProfile, *, values: ProfileFields, own: Addresses) -
 
 def delete(profile: RedirectProfile) -> None:
     """Delete a profile that no device and no code uses. Raises ProfileInUse."""
-    # Asked first: deleting would read every device of the profile, perhaps a million, only to refuse.
-    if profile.devices.exists() or profile.short_codes.filter(disabled_at=None).exists():
+    # Asked first: deleting would read every device or code of the profile, perhaps a million, only to refuse.
+    if profile.short_codes.filter(disabled_at=None).exists() or any(_users(profile)):
         raise _in_use(profile)
     try:
         with transaction.atomic():
@@ -113,6 +114,13 @@ def delete(profile: RedirectProfile) -> None:
     except (ProtectedError, IntegrityError) as error:
         # A device was given the profile at the same moment.
         raise _in_use(profile) from error
+
+
+def _users(profile: RedirectProfile) -> Iterator[bool]:
+    """Whether rows of each table that refers to profiles use this one; short codes that are disabled do not count."""
+    for relation in RedirectProfile._meta.related_objects:
+        if relation.related_model is not ShortCode:
+            yield relation.related_model._default_manager.filter(**{relation.field.name: profile}).exists()
 
 
 def _in_use(profile: RedirectProfile) -> ProfileInUse:

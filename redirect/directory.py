@@ -168,8 +168,10 @@ class Directory:
         )
         return registration, raw is not None
 
-    def find_code(self, digits: str, mac: bytes) -> tuple[Registration, bool, bool]:
+    def find_code(self, digits: str, mac: bytes, model: str) -> tuple[Registration, bool, bool]:
         """What a phone (six octets) is registered as by a short code: (registration, known, elsewhere).
+
+        A short code is for phones of every model, so the registered `model` is whichever asks.
 
         `known` tells whether the code works at all, `elsewhere` whether another organization than the code's has
         proven the phone. As in `find`, what is unknown is found by the same steps. Raises DirectoryUnusable.
@@ -188,7 +190,7 @@ class Directory:
             self._forget()
             raise DirectoryUnusable(f"The directory cannot be read: {error}") from error
         profile = _profile(profile_id, profile_raw or _DECOY_PROFILE)
-        registration = Registration(0, organization_id, suspended, "", "", "", None, valid_until, profile)
+        registration = Registration(0, organization_id, suspended, model, "", "", None, valid_until, profile)
         return registration, raw is not None, device_raw is not None and owner != organization_id
 
     def check(self) -> None:

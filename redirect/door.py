@@ -172,12 +172,12 @@ class Door:
             self._report_enumeration(network, at)
             return _TOO_MANY, [("Retry-After", str(math.ceil(wait)))], b""
         try:
-            registration, known, elsewhere = self._directory.find_code(digits or _NO_CODE, bytes(query.mac))
+            registration, known, elsewhere = self._directory.find_code(
+                digits or _NO_CODE, bytes(query.mac), query.model
+            )
         except DirectoryUnusable:
             self._tries.give_back(network, at)
             raise
-        # A short code is for phones of every model, so the registered model is whichever asks.
-        registration = registration._replace(model=query.model)
         answer = answers.decide(query, registration, at)
         if not known:
             # As for an EDOS query: the same steps for all.

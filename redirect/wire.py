@@ -45,6 +45,7 @@ _USUAL = re.compile(
     r"id=([0-9A-Fa-f]{12}):([0-9A-Za-z]{10,32}):([0-9A-Za-z][0-9A-Za-z._+/-]{0,38}[0-9A-Za-z+])"
     rf"&sw=([A-Za-z0-9._()+/-]{{1,{MAX_FIRMWARE_LENGTH}}})"
 )
+_USUAL_CODE = re.compile(r"code=%23([0-9]{3,16})&(id=[^&]*&sw=[^&]*)")
 _PAIR = re.compile(r"[0-9A-Fa-f]{2}")
 _FIRMWARE = re.compile(rf"[A-Za-z0-9._()+/-]{{1,{MAX_FIRMWARE_LENGTH}}}")
 _REPORTABLE = {event.value: event for event in REPORTABLE_EVENTS}
@@ -77,6 +78,11 @@ def parse_query(query_string: str) -> PhoneQuery:
 
 def parse_short_code(query_string: str) -> tuple[PhoneQuery, str]:
     """Read `?code=%23123456&id=…`: the phone, and the code's digits, "" for what is none. Raises BadRequest."""
+    if usual := _USUAL_CODE.fullmatch(query_string):
+        digits, rest = usual.groups()
+        # Short enough to be read at once; the other way reads what is longer, and what is otherwise.
+        if len(query_string) <= MAX_QUERY_LENGTH:
+            return parse_query(rest), digits
     parameters = _parameters(query_string)
     query = _phone(parameters)
     try:

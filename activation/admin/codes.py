@@ -128,8 +128,10 @@ class IssuedCodeAdmin(scope.VerbAdmin):
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        rows = self.get_queryset(request)
+        order = filters.batch(request.GET.get("batch"))
         context = {
-            "funnel": drawing.funnel(self.get_queryset(request)),
+            "funnel": drawing.funnel(rows.filter(batch=order) if order else rows),
             "locked_out_address": self._address("locked_out"),
         }
         return super().changelist_view(request, context | (extra_context or {}))

@@ -22,9 +22,11 @@ def make_code(
     `mac`, `model` and `serial` may be texts; `columns` sets further columns past the verbs.
     """
     profile = profile or make_profile()
-    parsers = {"mac": MacAddress.parse, "model": ModelName.parse, "serial": SerialNumber.parse}
-    values = {name: parsers[name](str(value)) if name in parsers else value for name, value in over.items()}
-    values = {"vault": VAULT, "lifetime": timedelta(hours=168)} | values
+    parsers: dict[str, Any] = {"mac": MacAddress.parse, "model": ModelName.parse, "serial": SerialNumber.parse}
+    values: dict[str, Any] = {
+        name: parsers[name](str(value)) if name in parsers else value for name, value in over.items()
+    }
+    values = {"vault": VAULT, "lifetime": timedelta(hours=168), **values}
     ((row, code),) = issuing.issue(actor=ACTOR, organization=profile.organization, profile=profile, at=at, **values)
     if columns:
         IssuedCode.objects.filter(pk=row.pk).update(**columns)

@@ -49,7 +49,7 @@ def test_the_person_gets_the_digits_and_what_to_do_with_them_once(at):
     assert sent.to == ["anna@example.net"]
     assert code.grouped in sent.body
     assert "29 November 2026" in sent.body
-    assert not any(digit.isdigit() for digit in sent.subject)
+    assert not any(digit.isdigit() for digit in str(sent.subject))
     row.refresh_from_db()
     assert (row.mailed_at, row.mail_due_at, row.mail_error) == (at, None, "")
 

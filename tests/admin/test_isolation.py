@@ -119,6 +119,8 @@ def test_no_action_reaches_a_foreign_row(foreign: Model, administrator: Client) 
         ("onboarding", "device", "profile"),
         ("onboarding", "device", "organization"),
         ("onboarding", "statechange", "device"),
+        ("activation", "issuedcode", "profile"),
+        ("activation", "issuedcode", "organization"),
         ("accounts", "membership", "user"),
         ("accounts", "membership", "organization"),
     ],

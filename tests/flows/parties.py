@@ -40,9 +40,10 @@ class Provider:
         return answer
 
     def events(self, mac: str = MAC) -> list[tuple[str, str]]:
-        """Event and source of each row of a device's timeline, oldest first, claims left out."""
+        """Event and source of what counted in a device's timeline, oldest first, claims left out."""
         rows = self("GET", f"devices/{mac}/timeline/")[1]["results"]
-        return [(row["event"], row["source"]) for row in reversed(rows) if row["event"] != "claimed"]
+        counted = [row for row in reversed(rows) if not row["refused"] and row["event"] != "claimed"]
+        return [(row["event"], row["source"]) for row in counted]
 
 
 def make_profile(server: SampleProvider) -> RedirectProfile:

@@ -190,7 +190,7 @@ def test_only_working_short_codes_are_in_the_directory(writer, at_once):
 
     writer.close()
     directory = Directory(writer.folder)
-    found = {name: directory.find_code(name, bytes(6)) for name in ("123", "456", "789", "000")}
+    found = {name: directory.find_code(name, bytes(6), "") for name in ("123", "456", "789", "000")}
     assert {name: known for name, (_, known, _) in found.items()} == {
         "123": True, "456": False, "789": False, "000": False,
     }  # fmt: skip
