@@ -104,7 +104,7 @@ def change(profile: RedirectProfile, *, values: ProfileFields, own: Addresses) -
 def delete(profile: RedirectProfile) -> None:
     """Delete a profile that no device and no code uses. Raises ProfileInUse."""
     # Asked first: deleting would read every device or code of the profile, perhaps a million, only to refuse.
-    if profile.short_codes.filter(disabled_at=None).exists() or any(_users(profile)):
+    if any(_users(profile)) or profile.short_codes.filter(disabled_at=None).exists():
         raise _in_use(profile)
     try:
         with transaction.atomic():

@@ -19,7 +19,7 @@ INVALID = {
     "": "nothing", "#": "no digits", "123456": "no #", "#12": "too short", "#" + "1" * 17: "too long",
     "#12a": "a letter", "#١٢٣": "digits of another script", "#１２３": "wide digits", "#²³¹": "superscripts",
     "# 123": "a space", "#123 ": "a space behind", "#123\n": "a newline", "##123": "two signs", "#-123": "a sign",
-    "#1_000": "an underscore", "#+123": "a plus", "#1.5e3": "a float", "＃123": "a wide sign", "#" + "1" * 10**6: 
+    "#1_000": "an underscore", "#+123": "a plus", "#1.5e3": "a float", "＃123": "a wide sign", "#" + "1" * 10**6:
     "huge",
 }  # fmt: skip
 
