@@ -250,7 +250,7 @@ class JournalCollector:
             return None
         whole = content.rfind(b"\n") + 1
         if whole == 0 and content:
-            # No line is this long, and a writer that is gone ends none: the file is damaged here, or ends in a torn line.
+            # No line is this long, and a writer that is gone ends none: damaged here, or torn at the end.
             if len(content) < CHUNK_OCTETS and not _writer_is_gone(self._folder / name.text):
                 return None
             whole = len(content)

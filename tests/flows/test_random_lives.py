@@ -15,6 +15,7 @@ import pytest
 from django.utils import timezone
 
 from onboarding import registry as verbs
+from onboarding.identifiers import MacAddress
 from onboarding.models import Device, Sighting, StateChange
 from tests import factories
 from tests.service import Service, all_applied, running, wait_until
@@ -135,7 +136,7 @@ def test_the_service_knows_each_phone_s_own_state(data_dir, seed):
     for life in strangers:
         if Sighting.objects.filter(mac=life.mac).exists():
             device = verbs.claim(
-                actor=factories.ACTOR, organization=profile.organization, mac=factories.MacAddress.parse(life.mac),
+                actor=factories.ACTOR, organization=profile.organization, mac=MacAddress.parse(life.mac),
                 values=factories.make_fields(), own=factories.OWN, at=timezone.now(),
             )  # fmt: skip
             assert device.state == "unavailable"

@@ -32,7 +32,8 @@ def _members(mac: str, device: Device | None = None) -> str:
     line = {
         "event": "query", "mac": mac, "model": "CP-8841-3PCC", "serial": "", "firmware": "", "from": "192.0.2.1",
         "outcome": "redirected" if device else "unknown_device", "device": device.pk if device else None,
-        "organization": device.organization_id if device else None, "target": "https://cfg.example.net/" if device else "",
+        "organization": device.organization_id if device else None,
+        "target": "https://cfg.example.net/" if device else "",
     }  # fmt: skip
     return json.dumps(line)[1:-1]
 
