@@ -32,6 +32,8 @@ SCOPES = (
 )
 
 _FORM = re.compile(r"zt_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
+# A key that was made elsewhere, for scripted first starts: any text that fits into a header.
+_GIVEN = re.compile(r"[\x21-\x7e]{8,128}")
 _PREFIX_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 # Writing every use down would make a write of every read; this is exact enough to find unused keys.
 _LAST_USED_RESOLUTION = timedelta(minutes=5)
@@ -45,14 +47,20 @@ class UnknownScope(OnboardingError):
 
 
 class WeakKey(OnboardingError):
-    """A given key is not of the form that this service makes."""
+    """A given key cannot be used."""
 
     code = "weak_key"
-    remedy = "Give zt_ + 8 letters or digits + _ + 43 characters of base64url, or let the service make one."
+    remedy = "Give 8 to 128 printable characters without blanks, best of all random ones, or let the service make one."
 
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """What finds the row and what proves the key; a key of another make is found by a digest of it."""
+    match = _FORM.fullmatch(key)
+    return (match[1], match[2]) if match else (f"x{_digest(f'prefix {key}')[:11]}", key)
 
 
 def create(
@@ -73,21 +81,21 @@ def create(
     if key is None:
         prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
         key = f"zt_{prefix}_{secrets.token_urlsafe(32)}"
-    match = _FORM.fullmatch(key)
-    if not match:
-        raise WeakKey("The given API key cannot be used.", field="key")
+    elif not _GIVEN.fullmatch(key):
+        raise WeakKey("The given API key has fewer than 8 or more than 128 characters, or a blank.", field="key")
+    prefix, secret = _parts(key)
     try:
         with transaction.atomic():
             row = ApiKey.objects.create(
                 organization=organization,
                 name=name,
-                prefix=match[1],
-                digest=_digest(match[2]),
+                prefix=prefix,
+                digest=_digest(secret),
                 scopes=sorted(set(scopes)),
                 expires_at=expires_at,
             )
     except IntegrityError as error:
-        if not ApiKey.objects.filter(prefix=match[1]).exists():
+        if not ApiKey.objects.filter(prefix=prefix).exists():
             raise
         raise WeakKey("Another API key begins alike.", field="key") from error
     return row, key
@@ -95,12 +103,12 @@ def create(
 
 def find(key: str, *, at: datetime) -> ApiKey | None:
     """The usable key with this text: not revoked, not expired, its organization not suspended. Notes its use."""
-    match = _FORM.fullmatch(key)
-    if not match:
+    if not _GIVEN.fullmatch(key):
         return None
-    row: ApiKey | None = ApiKey.objects.select_related("organization").filter(prefix=match[1]).first()
+    prefix, secret = _parts(key)
+    row: ApiKey | None = ApiKey.objects.select_related("organization").filter(prefix=prefix).first()
     # The comparison runs for unknown prefixes too, so that time does not tell them from wrong secrets.
-    if not hmac.compare_digest(row.digest if row else "0" * 64, _digest(match[2])) or row is None:
+    if not hmac.compare_digest(row.digest if row else "0" * 64, _digest(secret)) or row is None:
         return None
     expired = row.expires_at is not None and row.expires_at <= at
     if row.revoked_at is not None or expired or row.organization.suspended_at is not None:

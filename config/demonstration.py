@@ -79,7 +79,10 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
     shortcodes.enable(
         actor=_ACTOR, organization=organization, code=_SHORT_CODE, terms=shortcodes.Terms(profile=profile), at=at
     )
-    _row, key = keys.create(organization=organization, name="Demonstration", scopes=_SCOPES, key=given_key or None)
+    try:
+        _row, key = keys.create(organization=organization, name="Demonstration", scopes=_SCOPES, key=given_key or None)
+    except keys.WeakKey as error:
+        raise env.ConfigurationError("DEMO_API_KEY", f"{error.detail} {error.remedy}") from error
     return FirstStart(admin_password, demo_password, "$DEMO_API_KEY" if given_key else key)
 
 

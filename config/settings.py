@@ -168,6 +168,7 @@ SPECTACULAR_SETTINGS = {
 
 _BROKER = DATA_DIR / "broker"
 CELERY_BROKER_URL = env.broker("CELERY_BROKER_URL", "filesystem://localhost")
+CELERY_BROKER_TRANSPORT = "config.doorbell:Transport" if CELERY_BROKER_URL.startswith("filesystem:") else None
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     {
         "data_folder_in": str(_BROKER / "queue"),

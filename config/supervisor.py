@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,15 +40,12 @@ class Supervisor:
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = list(children)
-        self._stopping = threading.Event()
+        # A plain flag: an Event takes a lock, which a signal handler may find held by the very code it interrupts.
+        self.stopping = False
 
     def stop(self) -> None:
         """Ask to stop; safe in a signal handler."""
-        self._stopping.set()
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping.is_set()
+        self.stopping = True
 
     def start(self) -> None:
         """Start every child."""
@@ -72,7 +68,7 @@ class Supervisor:
                 logger.error("%s ended with status %s; it is started again.", child.name, status)
                 child.start_at = now + child.pause
                 child.pause = min(child.pause * 2, _LONGEST_PAUSE_SECONDS)
-        self._stopping.wait(seconds)
+        time.sleep(seconds)
 
     def end(self) -> None:
         """Stop all children; those that do not within the patience are killed. What they kept is safe either way."""

@@ -35,7 +35,7 @@ RULES: tuple[str, ...] = (
 
 # What the owner can do about each outcome.
 REMEDIES = {
-    UNKNOWN_DEVICE: "Nobody has registered this MAC. Claim it, then reboot the phone.",
+    UNKNOWN_DEVICE: "None of your devices has this MAC. Claim it, then reboot the phone.",
     "not_associated": "Give the device a redirect profile, or a target of its own.",
     "profile_disabled": "Enable the device's redirect profile.",
     "organization_suspended": "The organization is suspended. Ask the operator of this service.",

@@ -120,7 +120,9 @@ def observe(standing: Standing, observation: Observation, *, at: datetime, belie
         state = CustomizationState.OPEN
     records += (Record(observation.event, state, step.state),)
     since = standing.since if step.state == standing.state else observation.clock.at
-    return Observed(seen._replace(state=step.state, since=since, evidence=observation.clock), records)
+    # A failed resync never moves a state, so it makes nothing before it late either.
+    bar = standing.evidence if observation.event == Event.RESYNC_FAILED else observation.clock
+    return Observed(seen._replace(state=step.state, since=since, evidence=bar), records)
 
 
 def _refused(seen: Standing, observation: Observation, reason: str) -> Observed:

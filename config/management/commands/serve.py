@@ -1,5 +1,6 @@
 """`manage.py serve`: everything for one machine in the foreground: web and door, relay, worker, demonstration."""
 
+import logging
 import signal
 import socket
 import sys
@@ -12,10 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 from django.utils import timezone
 
 from config import demonstration
 from config.supervisor import Child, Supervisor
+
+logger = logging.getLogger(__name__)
 
 _START_SECONDS = 120
 
@@ -55,7 +59,10 @@ class Command(BaseCommand):
         for folder in _broker_folders():
             folder.mkdir(parents=True, exist_ok=True)
         self.stdout.write("Preparing the registry …")
-        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        except OperationalError as error:
+            raise CommandError(f"DATABASE_URL: {str(error).splitlines()[0]}") from error
         call_command("collectstatic", verbosity=0, interactive=False)
 
     def _await_ready(self, supervisor: Supervisor) -> None:
@@ -68,13 +75,26 @@ class Command(BaseCommand):
 
 def _require_port(port: int) -> None:
     """Refuse a port that somebody listens on: the web server would share it, and the phones, with that somebody."""
-    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
-    with socket.socket(family) as probe:
+    try:
+        _bind(settings.HOST, port)
+    except OSError as error:
+        raise CommandError(f"PORT: {settings.HOST}:{port} cannot be listened on: {error.strerror}.") from error
+
+
+def _is_free(port: int) -> bool:
+    """Whether the demonstration's provider can have its port; the service does without it otherwise."""
+    try:
+        _bind("127.0.0.1", port)
+    except OSError as error:
+        logger.warning("The demonstration's provider is left out: port %d: %s.", port, error.strerror)
+        return False
+    return True
+
+
+def _bind(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.HOST, port))
-        except OSError as error:
-            raise CommandError(f"PORT: {settings.HOST}:{port} cannot be listened on: {error.strerror}.") from error
+        probe.bind((host, port))
 
 
 def _broker_folders() -> list[Path]:
@@ -115,7 +135,7 @@ def _children() -> list[Child]:
         Child("The web server", web),
         Child("The worker", worker),
     ]
-    if settings.DEMO:
+    if settings.DEMO and _is_free(demonstration.provider_port()):
         port = str(demonstration.provider_port())
         children.append(
             Child("The demonstration's provider", [python, "-m", "virtualphone", "provider", "--port", port])

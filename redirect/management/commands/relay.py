@@ -25,6 +25,19 @@ _PAUSE_SECONDS = 0.5
 _STANDBY_SECONDS = 1.0
 
 
+class _Stop:
+    """Whether to stop. A plain flag: an Event's lock may be held by the very code that a signal handler interrupts."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, *_: object) -> None:
+        self.asked = True
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
 class Command(BaseCommand):
     """Runs until it is told to stop. A second relay on the same machine stands by."""
 
@@ -34,10 +47,10 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
+        stop = _Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        while not stop.is_set():
+            signal.signal(number, stop.ask)
+        while not stop.asked:
             try:
                 with publishing.sole_writer(settings.DOOR.directory):
                     self._work(stop, once=options["once"])
@@ -47,7 +60,7 @@ class Command(BaseCommand):
                     raise
                 stop.wait(_STANDBY_SECONDS)
 
-    def _work(self, stop: threading.Event, *, once: bool) -> None:
+    def _work(self, stop: _Stop, *, once: bool) -> None:
         writer = DirectoryWriter(settings.DOOR.directory)
         collector = publishing.JournalCollector(
             settings.DOOR.journal, kept=timedelta(hours=settings.JOURNAL_KEPT_HOURS)
@@ -56,7 +69,7 @@ class Command(BaseCommand):
         threading.Thread(target=_ring_when_asked, args=(bell, stop), name="bell", daemon=True).start()
         checked = False
         clean_at = time.monotonic()
-        while not stop.is_set():
+        while not stop.asked:
             try:
                 if not checked:
                     if changefeed.install():
@@ -93,12 +106,12 @@ class Command(BaseCommand):
             close_old_connections()
 
 
-def _ring_when_asked(bell: threading.Event, stop: threading.Event) -> None:
+def _ring_when_asked(bell: threading.Event, stop: _Stop) -> None:
     """Wake a worker, from a thread of its own: a broker that does not answer holds up nothing.
 
     Nothing depends on it: beat does the same every few seconds.
     """
-    while not stop.is_set():
+    while not stop.asked:
         if bell.wait(1.0):
             bell.clear()
             try:
