@@ -76,7 +76,8 @@ class Device(models.Model):
     The columns from `state` on are written by `customization` alone.
     """
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="devices")
+    # No index of its own: those below begin with it, and each one more is written with every change of state.
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="devices", db_index=False)
     mac = models.CharField("MAC", max_length=12, unique=True, help_text="Twelve upper-case hexadecimal digits.")
     model = models.CharField(max_length=40)
     serial = models.CharField(max_length=32, blank=True, default="")
@@ -140,8 +141,11 @@ class StateChange(models.Model):
     reference, and `organization` and `mac` stand in the row itself.
     """
 
-    device = models.ForeignKey(Device, on_delete=models.DO_NOTHING, db_constraint=False, related_name="changes")
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    # Neither has an index of its own: those below begin with them.
+    device = models.ForeignKey(
+        Device, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="changes"
+    )
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, db_index=False, related_name="+")
     mac = models.CharField("MAC", max_length=12)
     at = models.DateTimeField(help_text="When it happened.")
     recorded_at = models.DateTimeField(help_text="When it was written down.")
