@@ -136,7 +136,7 @@ def nginx(home: Path, answers: Iterator[tuple[str, str]]) -> Iterator[Server]:
 
 @contextmanager
 def django(data: Path, database_url: str) -> Iterator[Server]:
-    """The plain Django view of `peer_django` under gunicorn, as it was fastest here: two threads, kept connections."""
+    """The plain Django view of `peer_django` under gunicorn, as it was fastest here: one thread, kept connections."""
     port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
@@ -145,7 +145,7 @@ def django(data: Path, database_url: str) -> Iterator[Server]:
         "DJANGO_SETTINGS_MODULE": "bench.peer_django_settings",
     }
     command = [
-        str(_BIN / "gunicorn"), "--workers", str(WORKERS), "--worker-class", "gthread", "--threads", "2",
+        str(_BIN / "gunicorn"), "--workers", str(WORKERS), "--worker-class", "gthread", "--threads", "1",
         "--keep-alive", "60", "--bind", f"127.0.0.1:{port}", "--log-level", "critical", "--no-control-socket",
         "bench.peer_django:application",
     ]  # fmt: skip

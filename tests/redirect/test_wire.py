@@ -178,3 +178,21 @@ def test_reading_anything_gives_harmless_texts_or_a_refusal(query):
     assert said.isascii()
     assert said.isprintable()
     assert not set(said) & set('"\\ <>&')
+
+
+@given(
+    mac=st.integers(0, (1 << 48) - 1),
+    serial=st.from_regex(r"[0-9A-Za-z]{9,33}", fullmatch=True),
+    model=st.from_regex(r"[0-9A-Za-z][0-9A-Za-z._+/-]{0,41}", fullmatch=True),
+    firmware=st.from_regex(r"[A-Za-z0-9._()+/-]{0,66}", fullmatch=True),
+)
+def test_the_usual_request_line_is_read_as_any_other(mac, serial, model, firmware):
+    """It has a short cut; the same line with percent-encoded colons has not."""
+
+    def read(colon: str) -> object:
+        try:
+            return wire.parse_query(f"id={mac:012x}{colon}{serial}{colon}{model}&sw={firmware}")
+        except wire.BadRequest:
+            return None
+
+    assert read(":") == read("%3A")
