@@ -48,11 +48,12 @@ def register(fleet: Fleet) -> None:
     if "onboarding_device" in connection.introspection.table_names():
         raise SystemExit("The database of DATABASE_URL is not empty; the benchmarks need one of their own.")
     call_command("migrate", verbosity=0, interactive=False)
+    # In a new database their ids count from 1, as the rows below expect.
     for number in range(1, ORGANIZATIONS + 1):
-        Organization.objects.create(pk=number, name=f"Provider {number}")
+        Organization.objects.create(name=f"Provider {number}")
     for number in range(1, PROFILES + 1):
         RedirectProfile.objects.create(
-            pk=number, organization_id=number, name="Standard", targets=[TARGET.format(number)], parameters={}
+            organization_id=number, name="Standard", targets=[TARGET.format(number)], parameters={}
         )
     columns = (
         "organization_id, mac, model, serial, label, profile_id, target, proven, claimed_at, changed_at, state, "
