@@ -89,9 +89,6 @@ class DeviceFields:
     valid_until: datetime | None = None
 
 
-_CHANGEABLE = ("model", "serial", "label", "profile_id", "target", "valid_from", "valid_until")
-
-
 def put(
     *, actor: Actor, organization: Organization, mac: MacAddress, values: DeviceFields, own: Addresses, at: datetime
 ) -> tuple[Device, bool]:

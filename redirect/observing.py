@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 # Any number, the same in all workers: PostgreSQL's advisory lock of the one that applies.
 _APPLYING = 0x0B5E
-# Lines applied in one transaction end after the batch that exceeds this.
-_ENOUGH_OCTETS = 2 * 1024 * 1024
 
 _EVENTS = {event.value: event for event in REPORTABLE_EVENTS}
 _SAID_OF_QUERY = ("model", "serial", "firmware", "from")

@@ -59,7 +59,7 @@ def publish(writer: DirectoryWriter) -> int:
     """Carry what changed in the registry into the directory, or rebuild it; gives the number of keys looked at."""
     kept = writer.cursor()
     since = Cursor.from_dict(kept) if kept else None
-    if since is None or rebuild_wanted(writer):
+    if since is None or rebuild_requested(writer.folder):
         return rebuild(writer)
     with registryfeed.snapshot():
         now = registryfeed.position()
@@ -67,22 +67,23 @@ def publish(writer: DirectoryWriter) -> int:
             return 0
         try:
             keys = registryfeed.changed_keys(since, now)
-            return _apply(writer, keys, since, now)
+            return _apply(writer, keys, now)
         except FeedLost as reason:
             logger.warning("The directory is rebuilt. %s", reason)
     return rebuild(writer)
 
 
-def _apply(writer: DirectoryWriter, keys: Iterator[tuple[str, str]], since: Cursor, now: Cursor) -> int:
+def _apply(writer: DirectoryWriter, keys: Iterator[tuple[str, str]], now: Cursor) -> int:
+    """Without a change nothing is written: the old cursor is as good."""
     count = 0
-    # The cursor goes with the last chunk; whoever dies before it applies the others again, which is harmless.
-    while chunk := list(islice(keys, registryfeed.CHUNK_KEYS)):
+    chunk = list(islice(keys, registryfeed.CHUNK_KEYS))
+    while chunk:
+        following = list(islice(keys, registryfeed.CHUNK_KEYS))
         puts, deletes = registryfeed.present_state(chunk)
-        writer.apply(puts, deletes, None)
+        # The cursor goes with the last chunk; whoever dies before it applies the others again, which is harmless.
+        writer.apply(puts, deletes, None if following else now.as_dict())
         count += len(chunk)
-    if count:
-        # Without a change the old cursor is as good, and saves the write.
-        writer.apply((), (), now.as_dict())
+        chunk = following
     return count
 
 
@@ -113,10 +114,6 @@ def request_rebuild(folder: Path) -> None:
 
 def rebuild_requested(folder: Path) -> bool:
     return _request_file(folder).exists()
-
-
-def rebuild_wanted(writer: DirectoryWriter) -> bool:
-    return rebuild_requested(writer.folder)
 
 
 def _request_file(folder: Path) -> Path:
@@ -324,8 +321,3 @@ def _writer_is_gone(path: Path) -> bool:
         except BlockingIOError:
             return False
         return True
-
-
-def run_once(writer: DirectoryWriter, collector: JournalCollector) -> tuple[int, int]:
-    """One round of the relay: (keys published, batches handed in)."""
-    return publish(writer), collector.hand_in()

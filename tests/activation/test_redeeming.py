@@ -1,11 +1,9 @@
 """A code typed on a phone associates that phone, once; whatever refuses it, only the code's owner sees."""
 
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from accounts.models import Organization
 from activation import issuing, redemption
@@ -19,6 +17,7 @@ from onboarding.answers import Links
 from onboarding.models import Device, RedirectProfile, StateChange
 from tests.activation.factories import VAULT, make_code
 from tests.factories import ACTOR, AT, OWN, make_device, make_fields, make_mac, make_organization, make_profile
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -355,28 +354,6 @@ def test_a_code_for_a_model_needs_a_phone_that_says_it_is_one(said):
 
 
 # Two at once, each with a connection of its own.
-
-
-def at_once(*calls):
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(place, call):
-        try:
-            barrier.wait(timeout=30)
-            outcomes[place] = call()
-        except Exception as error:
-            outcomes[place] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not any(thread.is_alive() for thread in threads)
-    return outcomes
 
 
 @pytest.mark.django_db(transaction=True)

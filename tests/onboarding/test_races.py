@@ -1,11 +1,8 @@
 """Two at once, each with a connection of its own: one wins, the other notices, and the history tells one story."""
 
-import threading
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connections
 
 from onboarding import bulkwrites, customization, profiles, registry
 from onboarding.bulkwrites import DeviceWrite
@@ -17,32 +14,10 @@ from onboarding.profiles import ProfileInUse
 from onboarding.registry import DeviceGone, DeviceTaken
 from onboarding.states import Event
 from tests.factories import ACTOR, AT, OWN, make_device, make_fields, make_mac, make_organization, make_profile
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECOND = timedelta(seconds=1)
-
-
-def at_once(*calls):
-    """Run the calls in threads that start together; gives what each returned or raised, in order."""
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(place, call):
-        try:
-            barrier.wait(timeout=30)
-            outcomes[place] = call()
-        except Exception as error:
-            outcomes[place] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not any(thread.is_alive() for thread in threads)
-    return outcomes
 
 
 def seen(device, event, sequence, *, machine="a"):
