@@ -81,4 +81,5 @@ def of(request: HttpRequest) -> Standing:
 
 def actor_of(request: HttpRequest) -> Actor:
     """Who did it, for the history."""
-    return Actor("admin", request.user.get_username())
+    address, request_id = getattr(request, "address", ""), getattr(request, "id", "")
+    return Actor("admin", request.user.get_username(), address=address, request_id=request_id)

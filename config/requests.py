@@ -1,16 +1,19 @@
-"""Every request has an id, the caller's own where it is harmless, else a new one; each answer carries it."""
+"""What is known of every request: an id, the caller's own where it is harmless, else a new one; and its sender."""
 
 import re
 import uuid
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+from onboarding import sources
 
 _HARMLESS = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestIdMiddleware:
-    """Sets `request.id` and the header `X-Request-Id`."""
+    """Sets `request.id`, which the header `X-Request-Id` repeats, and `request.address`, the sender's (contract 2)."""
 
     def __init__(self, answer: Callable[[HttpRequest], HttpResponse]) -> None:
         self._answer = answer
@@ -18,6 +21,8 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-Id", "")
         request.id = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
+        peer, forwarded = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
+        request.address = sources.sender(peer, forwarded, settings.DOOR.trusted_proxies)  # type: ignore[attr-defined]
         response = self._answer(request)
         response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
         return response

@@ -38,7 +38,13 @@ class PartnerView(APIView):
     @property
     def actor(self) -> Actor:
         """The caller, as the history names it."""
-        return Actor("api", self.partner.key.prefix)
+        django_request = self.request._request
+        return Actor(
+            "api",
+            self.partner.key.prefix,
+            address=getattr(django_request, "address", ""),
+            request_id=getattr(django_request, "id", ""),
+        )
 
     @property
     def devices(self) -> "QuerySet[Device]":
