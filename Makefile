@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check bench soak
+.PHONY: help run test check bench soak chromium
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -13,7 +13,7 @@ help: ## show this list
 run: $(VENV)/runtime ## start everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python manage.py serve
 
-test: $(VENV)/development ## run all tests, on SQLite and on a real PostgreSQL
+test: $(VENV)/development chromium ## run all tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q tests --ignore=tests/virtualphone
 
@@ -29,6 +29,13 @@ bench: $(VENV)/development ## the benchmarks: ratios against the peers named the
 
 soak: $(VENV)/development ## what takes long or needs a quiet machine
 	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q soak
+
+# The browser that the tests open pages with: Debian's where that can be installed, else Playwright's own.
+chromium: $(VENV)/development
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; } \
+	|| $(BIN)/playwright install chromium
 
 # A stamp beside the installed packages: another lock installs anew.
 $(VENV)/runtime: requirements/runtime.txt

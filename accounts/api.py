@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from accounts.authentication import Partner
+from accounts import views
+from accounts.quotas import Standing
+from accounts.views import KeyedView
 
 
 class _Organization(serializers.Serializer[Any]):
@@ -25,19 +26,29 @@ class _Key(serializers.Serializer[Any]):
 class MeShown(serializers.Serializer[Any]):
     organization = _Organization()
     key = _Key()
-    limits = serializers.DictField(child=serializers.IntegerField(), help_text="How much one request may ask for.")
+    limits = serializers.DictField(
+        child=serializers.IntegerField(), help_text="What one request may ask for, and what is left of each quota."
+    )
 
 
-class Me(APIView):
+class Me(KeyedView):
     # Any key may ask about itself.
     scopes: ClassVar[dict[str, str]] = {"GET": ""}
-    metadata_class = None
     http_method_names = ["get", "head"]
     # What one request may ask for; set where the view is mounted, by those who enforce it.
     limits: ClassVar[dict[str, int]] = {}
 
     def get(self, request: Request) -> Response:
-        partner = request.user
-        assert isinstance(partner, Partner)
-        shown = {"organization": partner.organization, "key": partner.key, "limits": self.limits}
+        quotas = (self.standing, views.counts().look(views.TAKEN, str(self.organization.pk)))
+        left = {name: value for quota in quotas if quota for name, value in _left(quota).items()}
+        shown = {"organization": self.organization, "key": self.partner.key, "limits": self.limits | left}
         return Response(MeShown(shown).data)
+
+
+def _left(quota: Standing) -> dict[str, int]:
+    name, span = quota.limit.name, {60: "minute", 3600: "hour"}[quota.limit.seconds]
+    return {
+        f"{name}_per_{span}": quota.limit.most,
+        f"{name}_remaining": quota.remaining,
+        f"{name}_reset_seconds": quota.resets_in_seconds,
+    }

@@ -1,5 +1,9 @@
 """How partners prove who they are: `Authorization: Bearer KEY`, and whether the key has the scope that a view needs."""
 
+import hashlib
+import time
+from collections import OrderedDict
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
@@ -33,6 +37,69 @@ class Partner:
         return f"key {self.key.prefix}"
 
 
+class _KnownKeys:
+    """Keys as they were read a moment ago, by a digest of their text, so that a busy key is not read for each request.
+
+    Whatever stops a key does so within _KEPT_SECONDS. Rows are kept beyond that time for `was_good` alone.
+    """
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, text: str) -> ApiKey | None:
+        """The usable key with this text."""
+        digest, now = _digest(text), time.monotonic()
+        read_at, row = self._rows.get(digest, (0.0, None))
+        if row is not None and now < read_at + _KEPT_SECONDS and not _is_expired(row):
+            return row
+        row = keys.find(text, at=timezone.now())
+        with self._lock:
+            self._rows.pop(digest, None)
+            if row is not None:
+                self._rows[digest] = now, row
+                if len(self._rows) > _MOST_KEPT:
+                    self._rows.popitem(last=False)
+        return row
+
+    def has(self, text: str) -> bool:
+        return _digest(text) in self._rows
+
+    def forget(self) -> None:
+        with self._lock:
+            self._rows.clear()
+
+
+# A key that was revoked, or of an organization that was suspended, is refused after this time at the latest.
+_KEPT_SECONDS = 0.8
+_MOST_KEPT = 10_000
+_KNOWN = _KnownKeys()
+
+
+def was_good(header: str) -> bool:
+    """Whether the Authorization header names a key that was good when this process last looked."""
+    text = _bearer(header)
+    return bool(text) and _KNOWN.has(text)
+
+
+def forget() -> None:
+    """Read every key anew, as after a change that must be felt at once in this process."""
+    _KNOWN.forget()
+
+
+def _is_expired(row: ApiKey) -> bool:
+    return row.expires_at is not None and row.expires_at <= timezone.now()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
+def _bearer(header: str) -> str:
+    scheme, _, text = header.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """Reads the Bearer key. Wrong, expired, revoked and suspended look alike."""
 
@@ -40,8 +107,8 @@ class ApiKeyAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization", "")
         if not header:
             return None
-        scheme, _, text = header.partition(" ")
-        row = keys.find(text.strip(), at=timezone.now()) if scheme.lower() == "bearer" else None
+        text = _bearer(header)
+        row = _KNOWN.find(text) if text else None
         if row is None:
             raise AuthenticationFailed("The API key is not valid.")
         return Partner(row), row

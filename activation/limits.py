@@ -15,10 +15,11 @@ The time is the asking machine's: clocks that are apart by a second move a limit
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -96,26 +97,36 @@ def take_all(attempts: Sequence[Attempt], *, at: float) -> Closed | None:
     Then the caller rolls back, as the others were taken. Always in the order phone, network, service, or two
     transactions could wait for each other.
     """
-    taken = _take(attempts, at=at)
-    for attempt in attempts:
-        if attempt.key not in taken:
-            return Closed(attempt, at + opens_in(attempt, at=at))
-    return None
+    return closed_of(attempts, _take(attempts, at=at), at=at)
 
 
 def _take(attempts: Sequence[Attempt], *, at: float) -> set[str]:
     """The keys of those that were taken."""
-    statement = _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE
+    with connection.cursor() as cursor:
+        cursor.execute(*taking(attempts, at=at))
+        return {key for (key,) in cursor.fetchall()}
+
+
+def taking(attempts: Sequence[Attempt], *, at: float) -> tuple[str, list[Any]]:
+    """The statement that takes one of each and gives the keys of those that were left, with its values."""
     rows = [value for attempt in attempts for value in (attempt.key, at + attempt.limit.seconds)]
     spares = [v for attempt in attempts for v in (attempt.key, attempt.limit.seconds * (attempt.limit.burst - 1))]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement.format(
-                rows=", ".join(["(%s, %s)"] * len(attempts)), spares=" ".join(["WHEN %s THEN %s"] * len(attempts))
-            ),
-            [*rows, at, at, at, *spares],
-        )
-        return {key for (key,) in cursor.fetchall()}
+    return _statement(connection.vendor, len(attempts)), [*rows, at, at, at, *spares]
+
+
+@cache
+def _statement(vendor: str, attempts: int) -> str:
+    return (_POSTGRESQL if vendor == "postgresql" else _SQLITE).format(
+        rows=", ".join(["(%s, %s)"] * attempts), spares=" ".join(["WHEN %s THEN %s"] * attempts)
+    )
+
+
+def closed_of(attempts: Sequence[Attempt], taken: Container[str], *, at: float) -> Closed | None:
+    """The first attempt that was not taken, as a closed limit."""
+    for attempt in attempts:
+        if attempt.key not in taken:
+            return Closed(attempt, at + opens_in(attempt, at=at))
+    return None
 
 
 def opens_in(attempt: Attempt, *, at: float) -> float:

@@ -20,20 +20,24 @@ from threading import Lock
 from django.db import transaction
 
 from accounts.actors import Actor
-from activation import limits
+from activation import finding, limits
 from activation.codes import ActivationCode
+from activation.finding import Found
 from activation.limits import Attempt, Closed, ClosedLimits
 from activation.models import OPEN, IssuedCode
 from activation.status import CodeStatus, status
 from activation.vault import Vault
-from onboarding import answers, customization, registrations, registry, sources
+from onboarding import adoption, answers, customization, registrations, registry, sources
+from onboarding.adoption import Arrival
 from onboarding.answers import REDIRECTED, Links
+from onboarding.bulkwrites import Guard
 from onboarding.customization import Evidence
 from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress
 from onboarding.models import Device
 from onboarding.observations import Clock, Observation
-from onboarding.registration import PhoneQuery
+from onboarding.registration import PhoneQuery, Registration
+from onboarding.registry import ProfileFull
 from onboarding.states import Event
 
 ACTIVATION = "activation"
@@ -44,6 +48,12 @@ REPEAT = timedelta(minutes=10)
 MOST_REFUSALS = 10
 
 _ROUNDS = 3
+
+# As the update in `_give`, for the one statement in which a phone that nobody has redeems a code.
+_STILL_OPEN = """SELECT FROM activation_issuedcode
+    WHERE id = %s AND redeemed_at IS NULL AND revoked_at IS NULL AND expires_at > %s FOR UPDATE"""
+_REDEEM = """UPDATE activation_issuedcode
+    SET redeemed_at = %s, redeemed_mac = %s, device_id = device.id FROM device WHERE activation_issuedcode.id = %s"""
 
 
 class WrongCode(OnboardingError):
@@ -178,25 +188,61 @@ def _may_pass(closed: Closed, phone: PhoneQuery, bound_phones: BoundPhones, *, a
     return closed.attempt.limit is not limits.PHONE and bound_phones.include(phone, at=at)
 
 
-@transaction.atomic
 def _try(request: _Request, attempts: Sequence[Attempt], *, only_bound: bool = False) -> Redeemed | Closed | None:
     """One try: Redeemed; the limit that is closed; or None for a code that does not work, with the attempts spent."""
     with transaction.atomic():
-        if closed := limits.take_all(attempts, at=request.seconds):
-            transaction.set_rollback(True)
-            return closed
-        row = _find(request)
-        reason = _refusal(row, request, only_bound=only_bound)
-        if not reason:
-            # No guess: the attempts were never taken. Rolled back here, so that nobody waits for the rest.
-            transaction.set_rollback(True)
-    if row is not None and not reason:
-        outcome = _give_or_say(row, request, only_bound=only_bound)
-        if isinstance(outcome, Redeemed):
-            return outcome
-        reason = outcome
-        limits.take_all(attempts, at=request.seconds)
-    _note(row, reason, request)
+        found = finding.take_and_find(attempts, request.lookups, str(request.phone.mac), at=request.seconds)
+        reason = "" if found.closed else _refusal(found.code, request, only_bound=only_bound)
+        if found.code is None or reason:
+            if found.closed:
+                transaction.set_rollback(True)
+                return found.closed
+            _note(found.code, reason, request)
+            return None
+        # No guess: the attempts were never taken. Rolled back here, so that nobody waits for the rest.
+        transaction.set_rollback(True)
+    return _give_at_once(found, request) or _give_or_refuse(found.code, request, attempts, only_bound=only_bound)
+
+
+def _give_at_once(found: Found, request: _Request) -> Redeemed | None:
+    """Redeem the code for a phone that nobody has, in one statement; None where it is not that simple."""
+    row = found.code
+    if row is None or not found.is_new or _is_repeated(row, request):
+        return None
+    columns = {**_said(row, request), "proven": _is_bound(row)}
+    registration = Registration(
+        0, row.organization_id, row.organization.suspended_at is not None, str(columns["model"]),
+        str(columns["serial"]), "", None, None, registrations.profile(row.profile),
+    )  # fmt: skip
+    answer = answers.decide(request.phone, registration, request.seconds)
+    if answer.outcome != REDIRECTED:
+        return None
+    arrival = Arrival(
+        profile=row.profile,
+        mac=request.phone.mac,
+        columns=columns,
+        sighting=found.sighting,
+        observations=_observations(row, answer, request),
+    )
+    guard = Guard(_STILL_OPEN, (row.pk, request.at), _REDEEM, (request.at, str(request.phone.mac), row.pk))
+    try:
+        device_id = adoption.adopt_new(arrival, actor=_actor(row), guard=guard, at=request.at)
+    except ProfileFull:
+        return None
+    if device_id is None:
+        return None
+    return Redeemed(answers.document(answer, request.links), device_id)
+
+
+@transaction.atomic
+def _give_or_refuse(
+    row: IssuedCode, request: _Request, attempts: Sequence[Attempt], *, only_bound: bool
+) -> Redeemed | None:
+    outcome = _give_or_say(row, request, only_bound=only_bound)
+    if isinstance(outcome, Redeemed):
+        return outcome
+    limits.take_all(attempts, at=request.seconds)
+    _note(row, outcome, request)
     return None
 
 
@@ -211,7 +257,7 @@ def _give_or_say(row: IssuedCode, request: _Request, *, only_bound: bool) -> Red
             with transaction.atomic():
                 return _give(found, request)
         except _LostRace:
-            found = _find(request)
+            found = finding.find(request.lookups)
             reason = _refusal(found, request, only_bound=only_bound)
         except _Refused as refusal:
             return str(refusal)
@@ -219,11 +265,6 @@ def _give_or_say(row: IssuedCode, request: _Request, *, only_bound: bool) -> Red
             # DeviceTaken, ProfileFull.
             return refusal.code
     return reason or "contended"
-
-
-def _find(request: _Request) -> IssuedCode | None:
-    rows = IssuedCode.objects.select_related("profile", "organization").defer("seal")
-    return rows.filter(lookup__in=request.lookups).first()
 
 
 def _refusal(row: IssuedCode | None, request: _Request, *, only_bound: bool) -> str:
@@ -247,6 +288,7 @@ def _refusal(row: IssuedCode | None, request: _Request, *, only_bound: bool) -> 
 
 
 def _is_bound(row: IssuedCode) -> bool:
+    """Whether it was issued for one very phone, and so vouches for it; a code alone does not."""
     return bool(row.mac or row.serial)
 
 
@@ -264,15 +306,13 @@ def _give(row: IssuedCode, request: _Request) -> Redeemed:
     if _is_repeated(row, request):
         return _give_again(row, request)
     device = registry.adopt(
-        actor=Actor(ACTIVATION, f"code {row.pk}"),
+        actor=_actor(row),
         organization=row.organization,
         mac=request.phone.mac,
-        model=row.model or request.phone.model,
-        serial=row.serial or request.phone.serial,
         profile=row.profile,
-        # A code that was issued for this very phone vouches for it; the code alone does not.
         proven=_is_bound(row),
         at=request.at,
+        **_said(row, request),
     )
     redeemed = IssuedCode.objects.filter(OPEN, pk=row.pk, expires_at__gt=request.at).update(
         redeemed_at=request.at, redeemed_mac=str(request.phone.mac), device_id=device.pk
@@ -282,6 +322,16 @@ def _give(row: IssuedCode, request: _Request) -> Redeemed:
     given, document = _answer(device, row, request)
     _record(device, row, given, request)
     return Redeemed(document, device.pk)
+
+
+def _actor(row: IssuedCode) -> Actor:
+    return Actor(ACTIVATION, f"code {row.pk}")
+
+
+def _said(row: IssuedCode, request: _Request) -> dict[str, str]:
+    """What is known of the phone: what the code's owner wrote down is worth more than what the phone says."""
+    phone = request.phone
+    return {"model": row.model or phone.model, "serial": row.serial or phone.serial, "label": row.label}
 
 
 def _give_again(row: IssuedCode, request: _Request) -> Redeemed:
@@ -312,15 +362,18 @@ def _answer(device: Device, row: IssuedCode, request: _Request) -> tuple[answers
 
 
 def _record(device: Device, row: IssuedCode, answer: answers.Answer, request: _Request) -> None:
+    owner = (device.pk, device.organization_id)
+    evidence = [Evidence(device.mac, observation, *owner) for observation in _observations(row, answer, request)]
+    customization.record_all(evidence, at=request.at)
+
+
+def _observations(row: IssuedCode, answer: answers.Answer, request: _Request) -> tuple[Observation, Observation]:
+    """The phone asked, and it was answered."""
     phone, clock = request.phone, Clock(request.at)
     said = {"model": phone.model, "serial": phone.serial, "firmware": phone.firmware, "from": request.source}
     given = {"outcome": answer.outcome, "target": answer.target, "code": row.pk}
     asked = Observation(Event.ASKED, clock, ACTIVATION, {name: text for name, text in said.items() if text})
-    answered = Observation(Event.ANSWERED, clock, ACTIVATION, given)
-    owner = (device.pk, device.organization_id)
-    customization.record_all(
-        [Evidence(device.mac, asked, *owner), Evidence(device.mac, answered, *owner)], at=request.at
-    )
+    return asked, Observation(Event.ANSWERED, clock, ACTIVATION, given)
 
 
 def _note(row: IssuedCode | None, reason: str, request: _Request) -> None:

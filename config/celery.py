@@ -35,6 +35,11 @@ app.conf.update(
             "schedule": schedule(30.0),
             "options": {"expires": 30.0},
         },
+        "add up figures": {
+            "task": "onboarding.tasks.add_up",
+            "schedule": schedule(20.0),
+            "options": {"expires": 20.0},
+        },
         "send mail": {"task": "activation.tasks.send_mail", "schedule": schedule(10.0), "options": {"expires": 10.0}},
         "prune codes": {"task": "activation.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
         "prune": {"task": "onboarding.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},

@@ -33,6 +33,7 @@ STATUSES = {
     "invalid_json": 400,
     "invalid_request": 400,
     "invalid_cursor": 400,
+    "invalid_idempotency_key": 400,
     "invalid_mac": 400,
     "invalid_serial": 400,
     "invalid_model": 400,
@@ -56,6 +57,8 @@ STATUSES = {
     "not_acceptable": 406,
     "conflict": 409,
     "device_taken": 409,
+    "answer_not_kept": 409,
+    "request_in_progress": 409,
     "code_not_usable": 409,
     "profile_full": 409,
     "profile_in_use": 409,
@@ -65,6 +68,8 @@ STATUSES = {
     "precondition_failed": 412,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "idempotency_key_reused": 422,
+    "too_many_requests": 429,
     "internal_error": 500,
     "seal_broken": 500,
     "unavailable": 503,
@@ -122,7 +127,10 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
         return _invalid(request, error)
     if isinstance(error, OnboardingError) and error.code in STATUSES:
         errors = {error.field: [error.detail]} if error.field else {}
-        return answer(request, error.code, error.detail, remedy=error.remedy, errors=errors)
+        response = answer(request, error.code, error.detail, remedy=error.remedy, errors=errors)
+        if wait := getattr(error, "retry_after_seconds", None):
+            response["Retry-After"] = str(wait)
+        return response
     if isinstance(error, OperationalError | InterfaceError | StateContended):
         logger.error("The registry cannot be reached", exc_info=error)
         return answer(request, "unavailable", "The registry is not available at the moment.")

@@ -13,7 +13,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestIdMiddleware:
-    """Sets `request.id`, which the header `X-Request-Id` repeats, and `request.address`, the sender's (contract 2)."""
+    """Sets `request.id`, which the header `X-Request-Id` repeats, `request.address`, the sender's (contract 2), and `request.network`."""
 
     def __init__(self, answer: Callable[[HttpRequest], HttpResponse]) -> None:
         self._answer = answer
@@ -23,6 +23,7 @@ class RequestIdMiddleware:
         request.id = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
         peer, forwarded = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
         request.address = sources.sender(peer, forwarded, settings.DOOR.trusted_proxies)  # type: ignore[attr-defined]
+        request.network = sources.network_of(request.address)  # type: ignore[attr-defined]
         response = self._answer(request)
         response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
         return response

@@ -8,10 +8,13 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 import orjson
 from django.db import connection
+
+from onboarding.models import Device, Sighting
 
 
 class DeviceWrite(NamedTuple):
@@ -46,6 +49,18 @@ class ChangeRow(NamedTuple):
     refused: str
     source: str
     evidence: str
+
+
+class Guard(NamedTuple):
+    """What must hold for a device to begin, and what follows from it, in the same statement (PostgreSQL).
+
+    `holds` is a query that gives one row if it does; `follows` a statement that may use the table `device(id)`.
+    """
+
+    holds: str
+    holds_values: Sequence[object]
+    follows: str
+    follows_values: Sequence[object]
 
 
 _WRITE_TYPES = {
@@ -168,3 +183,71 @@ def _copy_lines(rows: Sequence[ChangeRow]) -> Iterator[str]:
             f"{row.device_id}\t{row.organization_id}\t{row.mac}\t{at_text}\t{recorded_text}\t{row.event}\t{row.before}\t"
             f"{row.after}\t{'t' if row.inferred else 'f'}\t{row.refused}\t{row.source}\t{evidence}\n"
         )
+
+
+# A phone that was seen again since, or for the first time, fails the guard.
+_BEGIN = """
+    WITH may AS MATERIALIZED ({holds}),
+    device AS (
+        INSERT INTO onboarding_device ({columns})
+        SELECT {values} FROM may WHERE {unseen}
+        ON CONFLICT DO NOTHING RETURNING id
+    ),
+    follows AS ({follows}),
+    forgotten AS (DELETE FROM onboarding_sighting USING device WHERE mac = %s),
+    history AS (
+        INSERT INTO onboarding_statechange ({change_columns})
+        SELECT device.id, {change_values} FROM device, (VALUES {rows}) AS told ({row_columns}) ORDER BY place
+    )
+    SELECT id FROM device
+"""
+_UNSEEN = "NOT EXISTS (SELECT FROM onboarding_sighting WHERE mac = %s)"
+_SEEN = "EXISTS (SELECT FROM onboarding_sighting WHERE mac = %s AND last_at = %s AND count = %s FOR UPDATE)"
+_CHANGE_TYPES = {"at": "timestamptz", "recorded_at": "timestamptz", "inferred": "boolean", "evidence": "jsonb"}
+_BEGINNING = tuple(name for name in ChangeRow._fields if name != "device_id")
+
+
+@cache
+def _device_columns() -> tuple[str, ...]:
+    return tuple(field.attname for field in Device._meta.concrete_fields if not field.primary_key)
+
+
+@cache
+def _begin_statement(holds: str, follows: str, seen: bool, rows: int) -> str:
+    columns = _device_columns()
+    one = ", ".join(["%s", *(f"%s::{_CHANGE_TYPES.get(name, 'text')}" for name in _BEGINNING[2:])])
+    return _BEGIN.format(
+        holds=holds,
+        follows=follows,
+        columns=", ".join(columns),
+        values=", ".join(["%s"] * len(columns)),
+        unseen=_SEEN if seen else _UNSEEN,
+        change_columns=_CHANGE_COLUMNS,
+        change_values=", ".join(["%s", "%s", *(f"told.{name}" for name in _BEGINNING[2:])]),
+        row_columns=", ".join(["place", *_BEGINNING[2:]]),
+        rows=", ".join([f"({one})"] * rows),
+    )
+
+
+def begin_device(device: Device, rows: Sequence[ChangeRow], *, sighting: Sighting | None, guard: Guard) -> int | None:
+    """Insert a new device with its first history rows in one statement (PostgreSQL only); gives its id.
+
+    None, and nothing is written, where the MAC is taken, the guard fails, or the phone was seen again since `sighting`
+    was read, which goes.
+    """
+    seen = (device.mac,) if sighting is None else (device.mac, sighting.last_at, sighting.count)
+    statement = _begin_statement(guard.holds, guard.follows, sighting is not None, len(rows))
+    values = [
+        *guard.holds_values,
+        *(getattr(device, name) for name in _device_columns()),
+        *seen,
+        *guard.follows_values,
+        device.mac,
+        device.organization_id,
+        device.mac,
+        *(value for place, row in enumerate(rows) for value in (place, *row[3:])),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        found = cursor.fetchone()
+    return int(found[0]) if found else None

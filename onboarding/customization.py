@@ -96,6 +96,20 @@ _COLUMNS = (
 _STATES = {state.value: state for state in CustomizationState}
 
 
+def begin(
+    organization_id: int, standing: Standing, evidence: Sequence[Evidence], *, at: datetime
+) -> tuple[Standing, list[ChangeRow]] | None:
+    """What evidence of one phone, as it becomes a device at `at`, makes of its first standing, and its history rows.
+
+    Writes nothing: the rows are for the device that the caller writes (0 stands for its id). None where something has
+    to settle first.
+    """
+    known = _Known(0, organization_id, at, False, 0, standing, standing)
+    for item in evidence:
+        _judge(known, item._replace(observation=plausible(item.observation, at=at)), at=at)
+    return None if known.unsettled else (known.standing, known.rows)
+
+
 def record(evidence: Evidence, *, at: datetime) -> None:
     """Apply one piece of evidence at once, in a transaction of its own."""
     record_all([evidence], at=at)

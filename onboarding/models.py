@@ -2,7 +2,7 @@
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Length, Upper
+from django.db.models.functions import Length, Reverse, Upper
 from django.db.models.lookups import Exact
 
 from accounts.models import Organization
@@ -124,6 +124,10 @@ class Device(models.Model):
             models.Index(fields=["organization", "changed_at"], name="device_by_change"),
             models.Index(fields=["organization", "model", "mac"], name="device_by_model"),
             models.Index(fields=["organization", "serial", "mac"], name="device_by_serial"),
+            # The end of either is what people read off a box. Indexes, and no table of ends: whatever writes a device
+            # keeps them.
+            models.Index("organization", Reverse("mac"), name="device_by_mac_end"),
+            models.Index("organization", Reverse("serial"), name="device_by_serial_end"),
             models.Index(fields=["organization", "mac"], name="device_stalled", condition=~Q(stalled_at=None)),
             models.Index(fields=["state_since"], name="device_may_stall", condition=Q(state="custom_pending")),
             # Their number is limited for each profile.
@@ -287,3 +291,118 @@ class CodeGuessing(models.Model):
 
     def __str__(self) -> str:
         return self.network
+
+
+class DeviceWord(models.Model):
+    """A word of a device's label, for the search (`search` writes them). Octets compare alike on every database."""
+
+    pk = models.CompositePrimaryKey("organization_id", "word", "device_id")
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    word = models.BinaryField(max_length=240)
+    device = models.ForeignKey(
+        Device, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="words"
+    )
+
+    objects = TenantQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{bytes(self.word).decode()} of {self.device_id}"
+
+
+class SavedFilter(models.Model):
+    """A list as one person asked for it, under a name of their own."""
+
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, db_index=False, related_name="+")
+    name = models.CharField(max_length=40)
+    query = models.CharField(max_length=500, help_text="The list's address after the question mark.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="saved_filter_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StateCount(models.Model):
+    """How many devices of an organization were in a state when they were last counted (`figures`)."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False, related_name="+")
+    state = models.CharField(max_length=14)
+    count = models.PositiveBigIntegerField()
+    counted_at = models.DateTimeField()
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "state"], name="state_count_once")]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.state}"
+
+
+class DailyMovement(models.Model):
+    """How many phones came into a state on one day (UTC), and how many left it; claims and releases among them."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False, related_name="+")
+    day = models.DateField()
+    state = models.CharField(max_length=14)
+    came = models.PositiveBigIntegerField(default=0)
+    left = models.PositiveBigIntegerField(default=0)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "day", "state"], name="daily_movement_once")]
+        indexes = [models.Index(fields=["day"], name="daily_movement_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.state}: +{self.came} −{self.left}"
+
+
+class DailyWait(models.Model):
+    """How many phones took about so long, on one day (UTC), from their first question to their profile.
+
+    `bucket` counts factors of `figures.STEP` above a second: a histogram, of which percentiles cost little.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False, related_name="+")
+    day = models.DateField()
+    # A plain number, 0 for none: figures outlive their profile.
+    profile_id = models.BigIntegerField()
+    model = models.CharField(max_length=40)
+    bucket = models.PositiveSmallIntegerField()
+    count = models.PositiveBigIntegerField(default=0)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "day", "profile_id", "model", "bucket"], name="daily_wait_once"
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="daily_wait_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model}: {self.count}"
+
+
+class FigureReading(models.Model):
+    """How far the history was read for the figures: one row.
+
+    `gaps` are [first, last] ids below `read_to` that were not there: of transactions that had not yet committed.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    read_to = models.BigIntegerField(default=0)
+    gaps = models.JSONField(default=list)
+    counted_at = models.DateTimeField(null=True, help_text="When the states were last counted.")
+    count_seconds = models.FloatField(default=0.0, help_text="How long that took.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="figure_reading_is_one")]
+
+    def __str__(self) -> str:
+        return f"read to {self.read_to}"

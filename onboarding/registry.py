@@ -7,22 +7,25 @@ owner's codes. Anybody can say any MAC, so an unproven device stands in nobody's
 takes it over, and its former owner reads in the history that it was released.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from accounts.actors import Actor
 from accounts.models import Organization
-from onboarding import bulkwrites, targets
+from onboarding import bulkwrites, search, targets
 from onboarding.bulkwrites import ChangeRow
 from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 from onboarding.models import Device, RedirectProfile, Sighting, UnsettledObservation
 from onboarding.observations import RELEASED
+from onboarding.search import Label
 from onboarding.states import CustomizationState, Event
 from onboarding.targets import Addresses
 
@@ -157,15 +160,16 @@ def adopt(
     profile: RedirectProfile,
     proven: bool,
     at: datetime,
+    label: str = "",
 ) -> Device:
     """Make the phone that used a code of `profile` a device of this organization. Idempotent.
 
-    `model` and `serial` are in their normal forms or empty. A device that nobody proved is taken over; one's own gets
-    the profile and stays proven if it was. Raises DeviceTaken (proven by another organization), ProfileFull,
+    `model`, `serial` and `label` are in their normal forms or empty. A device that nobody proved is taken over; one's
+    own gets the profile and stays proven if it was. Raises DeviceTaken (proven by another organization), ProfileFull,
     ProfileNotYours, DeviceGone. Costs a count of up to MOST_UNPROVEN index entries for a new unproven device.
     """
     _check_profile(organization, profile)
-    said = {"model": model, "serial": serial}
+    said = {"model": model, "serial": serial, "label": label}
     columns = {**said, "profile_id": profile.pk, "proven": proven}
     for _ in range(_ROUNDS):
         present = Device.objects.filter(mac=str(mac)).first()
@@ -183,7 +187,7 @@ def adopt(
         if present is not None and present.proven:
             break
         if not proven:
-            _check_room(profile)
+            check_room(profile)
         take = _claim if present is None else _take_over
         device = take(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
         if device is not None:
@@ -191,10 +195,44 @@ def adopt(
     raise DeviceTaken(f"{mac} is registered by another organization.", field="mac")
 
 
-def _check_room(profile: RedirectProfile) -> None:
-    unproven = Device.objects.filter(profile=profile, proven=False)
-    # Whether there is a last one that may be: counts no further.
-    if unproven.order_by()[MOST_UNPROVEN - 1 : MOST_UNPROVEN].values_list("pk", flat=True).exists():
+class _Room:
+    """How many more unproven devices each profile may surely take, as this process counted.
+
+    Counting reads up to MOST_UNPROVEN index entries, too many for each phone. A hundredth of the room that was found
+    is used without counting again, for a minute at most: so many too many there may be for each process.
+    """
+
+    _KEPT_SECONDS = 60.0
+    _MOST_PROFILES = 10_000
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[int, int], tuple[int, float]] = {}
+        self._lock = Lock()
+
+    def take(self, profile_id: int) -> bool:
+        """Whether the profile may have one more."""
+        key, now = (profile_id, MOST_UNPROVEN), time.monotonic()
+        with self._lock:
+            left, until = self._left.get(key, (0, 0.0))
+            if left and now < until:
+                self._left[key] = (left - 1, until)
+                return True
+        unproven = Device.objects.filter(profile_id=profile_id, proven=False)
+        # Counts no further than there may be.
+        room = MOST_UNPROVEN - unproven.order_by()[:MOST_UNPROVEN].count()
+        with self._lock:
+            if len(self._left) >= self._MOST_PROFILES:
+                self._left.clear()
+            self._left[key] = (room // 100, now + self._KEPT_SECONDS)
+        return room > 0
+
+
+_room = _Room()
+
+
+def check_room(profile: RedirectProfile) -> None:
+    """Take room for one more unproven device. Raises ProfileFull."""
+    if not _room.take(profile.pk):
         raise ProfileFull(f"The profile {profile.name!r} has {MOST_UNPROVEN} unproven devices, the most it may have.")
 
 
@@ -229,6 +267,7 @@ def _end(held: Device, actor: Actor, details: Mapping[str, object], *, at: datet
         for waiting in UnsettledObservation.objects.filter(device=held).order_by("at", "id")
     ]  # fmt: skip
     bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, details, at=at)])
+    search.delete_words([_label(held)])
     held.delete()
 
 
@@ -290,18 +329,10 @@ def _claim(
     try:
         with transaction.atomic():
             sighting = Sighting.objects.select_for_update().filter(mac=str(mac)).first()
-            standing: dict[str, object] = {"state": "open", "state_since": at}
-            if sighting:
-                standing = {"state": "unavailable", "state_since": sighting.last_at, "last_seen": sighting.last_at}
-            device: Device = Device.objects.create(
-                organization=organization,
-                mac=str(mac),
-                claimed_at=at,
-                changed_at=at,
-                **(standing | dict(columns)),
-            )
-            rows = [_sighting_row(device, sighting, at=at)] if sighting else []
-            bulkwrites.insert_changes([*rows, _own_row(device, CLAIMED, actor, _printed(columns), at=at)])
+            device = new_device(organization.pk, mac, columns, sighting, at=at)
+            device.save(force_insert=True)
+            search.write_words([_label(device)])
+            bulkwrites.insert_changes(first_rows(device, sighting, columns, actor=actor, at=at))
             if sighting:
                 sighting.delete()
             return device
@@ -310,6 +341,26 @@ def _claim(
             return None
         _check_profile_is_there(columns)
         raise
+
+
+def new_device(
+    organization_id: int, mac: MacAddress, columns: Mapping[str, object], sighting: Sighting | None, *, at: datetime
+) -> Device:
+    """The device as a claim at `at` begins it; not written. Its life begins with what was seen of the phone before."""
+    standing: dict[str, object] = {"state": "open", "state_since": at}
+    if sighting:
+        standing = {"state": "unavailable", "state_since": sighting.last_at, "last_seen": sighting.last_at}
+    return Device(
+        organization_id=organization_id, mac=str(mac), claimed_at=at, changed_at=at, **(standing | dict(columns))
+    )
+
+
+def first_rows(
+    device: Device, sighting: Sighting | None, columns: Mapping[str, object], *, actor: Actor, at: datetime
+) -> list[ChangeRow]:
+    """The history rows with which a claimed device begins."""
+    seen = [_sighting_row(device, sighting, at=at)] if sighting else []
+    return [*seen, _own_row(device, CLAIMED, actor, _printed(columns), at=at)]
 
 
 def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
@@ -341,8 +392,12 @@ def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object]
     Device.objects.filter(pk=present.pk).update(**changes, changed_at=at)
     details = {"before": _printed(before), "after": _printed(changes)}
     bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
+    if "label" in changes:
+        search.delete_words([_label(present)])
     for name, value in changes.items():
         setattr(present, name, value)
+    if "label" in changes:
+        search.write_words([_label(present)])
     present.changed_at = at
     return present
 
@@ -356,10 +411,14 @@ def _printed(columns: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def _label(device: Device) -> Label:
+    return Label(device.organization_id, device.pk, device.label)
+
+
 def _own_row(device: Device, event: str, actor: Actor, details: Mapping[str, object], *, at: datetime) -> ChangeRow:
     evidence = bulkwrites.json_text({"by": actor.name, **details})
     return ChangeRow(
-        device.pk, device.organization_id, device.mac, at, at, event, device.state, device.state,
+        device.pk or 0, device.organization_id, device.mac, at, at, event, device.state, device.state,
         False, "", actor.source, evidence,
     )  # fmt: skip
 
@@ -374,7 +433,7 @@ def _sighting_row(device: Device, sighting: Sighting, *, at: datetime) -> Change
         "firmware": sighting.firmware,
     }
     return ChangeRow(
-        device.pk, device.organization_id, device.mac, sighting.last_at, at, Event.NOT_FOUND.value,
+        device.pk or 0, device.organization_id, device.mac, sighting.last_at, at, Event.NOT_FOUND.value,
         CustomizationState.OPEN.value, CustomizationState.UNAVAILABLE.value,
         False, "", "sighting", bulkwrites.json_text(evidence),
     )  # fmt: skip

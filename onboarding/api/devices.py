@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from onboarding import registry
-from onboarding.api import etags, pagination, shapes
+from onboarding.api import etags, pagination, shapes, takings
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -50,7 +50,7 @@ class OneDevice(PartnerView):
         body=shapes.DeviceInput, answers={201: shapes.DeviceShown, 200: shapes.DeviceShown}, refusals=(409,),
         tagged=True, scope="devices:write", missing=False,
         more="One atomic, idempotent step. Optional fields that are absent are set to their defaults. "
-        "A device of another organization is refused with `device_taken`.",
+        "A device of another organization is refused with `device_taken`, a hundred times an hour at most.",
     )  # fmt: skip
     def put(self, request: Request, mac: str) -> Response:
         address = MacAddress.parse(mac)
@@ -58,6 +58,8 @@ class OneDevice(PartnerView):
         with transaction.atomic():
             present = self.devices.select_for_update().filter(mac=str(address)).first()
             etags.check(request, shown(present) if present else None)
+            if present is None:
+                takings.check(self.organization)
             device, claimed = registry.put(
                 actor=self.actor,
                 organization=self.organization,
@@ -88,6 +90,16 @@ class OneDevice(PartnerView):
         with transaction.atomic():
             registry.release(actor=self.actor, device=self._locked(mac), at=timezone.now())
         return Response(status=204)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Here, not in `put`: what was refused is undone first, and the note must stay."""
+        if isinstance(exc, registry.DeviceTaken):
+            try:
+                mac = str(MacAddress.parse(self.kwargs["mac"]))
+                takings.note([mac], actor=self.actor, organization=self.organization, at=timezone.now())
+            except DatabaseError as error:
+                exc = error
+        return super().handle_exception(exc)
 
     def _locked(self, mac: str) -> Device:
         """The device of the path, held until the transaction ends, with the caller's conditions met."""

@@ -34,7 +34,7 @@ _REFUSALS = {
         "None of the accepted media types can be given.",
     ),
     409: (
-        "In conflict with what there is: see `code`.",
+        "In conflict with what there is, or with a request of the same Idempotency-Key that still runs: see `code`.",
         "device_taken",
         "00562B043615 is registered by another organization.",
     ),
@@ -44,6 +44,16 @@ _REFUSALS = {
         "The resource is not the one that If-Match names.",
     ),
     413: ("The body is longer than 1 MiB.", "body_too_large", "The body is longer than 1048576 bytes."),
+    422: (
+        "The Idempotency-Key was used for another request.",
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another method, path or body.",
+    ),
+    429: (
+        "A quota is used up; repeat after Retry-After seconds.",
+        "too_many_requests",
+        "The key has had its 6000 requests of this minute.",
+    ),
     415: ("The body is not sent as application/json.", "unsupported_media_type", 'Unsupported media type "text/csv".'),
     500: ("A mistake of this service, logged with the request_id.", "internal_error", ""),
     503: (
@@ -86,15 +96,15 @@ def operation(
     """Describe one method of a view: `paged` lists, resources `tagged` with an ETag, `missing` ones answer 404."""
     kind, _, verb = name.partition("_")
     listed = {status: _page(shape) if paged and shape else shape for status, shape in answers.items()}
-    statuses = {401, 403, 406, 500, 503, *refusals}
+    statuses = {401, 403, 406, 429, 500, 503, *refusals}
     if body or query or kind == "devices" or (kind == "shortcodes" and verb in _ON_ONE):
         statuses.add(400)
     if body:
         statuses |= {413, 415}
     if missing if missing is not None else verb in _ON_ONE:
         statuses.add(404)
-    writes = tagged and verb in _GUARDED
-    if writes:
+    guarded = tagged and verb in _GUARDED
+    if guarded:
         statuses.add(412)
     if tagged and verb == "read":
         listed[304] = None
@@ -116,7 +126,7 @@ def operation(
             *([query] if query else []),
             *([_MAC] if kind == "devices" and verb not in {"list", "validate"} else []),
             *([_DIGITS] if kind == "shortcodes" and verb in _ON_ONE else []),
-            *([_IF_MATCH] if writes else []),
+            *([_IF_MATCH] if guarded else []),
             *([_IF_NONE_MATCH] if tagged and verb in {"read", "put"} else []),
             *([_etag(list(set(answers) - {204}))] if tagged and set(answers) != {204} else []),
             *([_LOCATION] if 201 in answers else []),
@@ -156,8 +166,14 @@ def _examples(shape: type[serializers.Serializer[Any]] | None, paged: bool) -> l
 
 
 def _refusal(status: int) -> OpenApiResponse:
-    description, code, detail = _REFUSALS[status]
-    example = {
+    description, *_ = _REFUSALS[status]
+    shown = OpenApiExample("A problem", value=_example(status), response_only=True, status_codes=[str(status)])
+    return OpenApiResponse(shapes.Problem, description=description, examples=[shown])
+
+
+def _example(status: int) -> dict[str, Any]:
+    _, code, detail = _REFUSALS[status]
+    return {
         "type": f"https://activate.example.net/api/problems/#{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
@@ -167,8 +183,6 @@ def _refusal(status: int) -> OpenApiResponse:
         "errors": {"model": ["Required."]} if status == 400 else {},
         "request_id": "8a3c7d0f0c4e4f5e9d4f6f3a2b1c0d9e",
     }
-    shown = OpenApiExample("A problem", value=example, response_only=True, status_codes=[str(status)])
-    return OpenApiResponse(shapes.Problem, description=description, examples=[shown])
 
 
 def _header(name: str, description: str, *, on: list[int] | None = None, kind: type = str) -> OpenApiParameter:
@@ -180,9 +194,64 @@ _DIGITS = OpenApiParameter("digits", str, OpenApiParameter.PATH, description="3 
 _IF_MATCH = _header("If-Match", "The ETag that the resource must still have.")
 _IF_NONE_MATCH = _header("If-None-Match", "ETags (or `*`) that the resource must not have.")
 _LOCATION = _header("Location", "The path of what was created.", on=[201])
-_RETRY_AFTER = _header("Retry-After", "Seconds to wait.", on=[503], kind=int)
+_RETRY_AFTER = _header("Retry-After", "Seconds to wait.", on=[429, 503], kind=int)
 _CHALLENGE = _header("WWW-Authenticate", "The scheme: Bearer.", on=[401])
 
 
 def _etag(statuses: list[int]) -> OpenApiParameter:
     return _header("ETag", "Changes with whatever is shown.", on=statuses)
+
+
+def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """What holds for every operation, whoever wrote it: quotas on all answers, Idempotency-Key on all writes.
+
+    drf-spectacular calls it with the whole document (POSTPROCESSING_HOOKS).
+    """
+    result["components"]["headers"] = _HEADERS
+    for methods in result["paths"].values():
+        for method, described in methods.items():
+            answers = described["responses"]
+            if method in _WRITES:
+                described.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+                for status in _OF_IDEMPOTENCY:
+                    answers.setdefault(str(status), _written_refusal(status))
+                answers["409"].setdefault("headers", {})["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+            for answer in answers.values():
+                headers = answer.setdefault("headers", {})
+                for name in _QUOTA if method not in _WRITES else (*_QUOTA, "Idempotent-Replayed"):
+                    headers[name] = {"$ref": f"#/components/headers/{name}"}
+            described["responses"] = dict(sorted(answers.items()))
+    return result
+
+
+_WRITES = {"post", "put", "patch", "delete"}
+# What an Idempotency-Key may be answered with: unusable, in use, its body too long to be compared, used otherwise.
+_OF_IDEMPOTENCY = (400, 409, 413, 422)
+_QUOTA = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+_IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "description": "Makes repeating safe: within 24 hours the same request with the same key has its effect once, and is "
+    "given the same answer again. Take a new one, as a random UUID, for each thing to be done.",
+}
+_HEADERS: dict[str, Any] = {
+    "RateLimit-Limit": {"schema": {"type": "integer"}, "description": "Requests of the key in a minute."},
+    "RateLimit-Remaining": {"schema": {"type": "integer"}, "description": "How many of them are left."},
+    "RateLimit-Reset": {"schema": {"type": "integer"}, "description": "In how many seconds all are there again."},
+    "Idempotent-Replayed": {
+        "schema": {"type": "string", "enum": ["true"]},
+        "description": "There if the answer is that of an earlier request with the same Idempotency-Key.",
+    },
+    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait, where waiting helps."},
+}
+
+
+def _written_refusal(status: int) -> dict[str, Any]:
+    """As drf-spectacular writes what `_refusal` gives."""
+    description, *_ = _REFUSALS[status]
+    media = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "examples": {"AProblem": {"value": _example(status), "summary": "A problem"}},
+    }
+    return {"content": {_PROBLEM_TYPE: media}, "description": description}

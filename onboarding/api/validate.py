@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Organization
 from onboarding import registry
-from onboarding.api import shapes
+from onboarding.api import shapes, takings
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.errors import OnboardingError
@@ -22,11 +23,16 @@ class Validate(PartnerView):
     @operation(
         "devices_validate", "Check up to 1,000 rows without changing anything", body=shapes.ValidateInput,
         answers={200: shapes.Validated}, scope="devices:write",
-        more="`duplicate` stands for every further row with a MAC that an earlier row has.",
+        more="`duplicate` stands for every further row with a MAC that an earlier row has. Devices that are `taken` are "
+        "told of a hundred times an hour; what goes beyond is the last request that does, until the hour is over.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         given = shapes.ValidateInput.read(request.data)
-        return Response({"results": _judged(given["rows"], self.organization)})
+        takings.check(self.organization)
+        results = _judged(given["rows"], self.organization)
+        if taken := list(dict.fromkeys(result["mac"] for result in results if result["status"] == "taken")):
+            takings.note(taken, actor=self.actor, organization=self.organization, at=timezone.now())
+        return Response({"results": results})
 
 
 def _judged(rows: Sequence[Mapping[str, object]], organization: Organization) -> list[dict[str, Any]]:

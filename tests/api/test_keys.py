@@ -62,7 +62,13 @@ def test_me_tells_the_organization_the_key_and_the_limits(db):
         "name": "ci", "prefix": row.prefix, "scopes": ["devices:read"],
         "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
     }  # fmt: skip
-    assert shown["limits"] == {"list_rows": 1000, "validate_rows": 1000, "body_bytes": 1024 * 1024}
+    limits = shown["limits"]
+    assert 0 < limits.pop("requests_reset_seconds") <= 60
+    assert 0 < limits.pop("device_taken_reset_seconds") <= 3600
+    assert limits == {
+        "list_rows": 1000, "validate_rows": 1000, "body_bytes": 1024 * 1024, "requests_per_minute": 6000,
+        "requests_remaining": 5999, "device_taken_per_hour": 100, "device_taken_remaining": 100,
+    }  # fmt: skip
     assert key not in ask(f"Bearer {key}").content.decode()
 
 

@@ -1,0 +1,118 @@
+"""Pacing: how many attempts are let through, exactly, over all processes and machines. And `once`: no second time.
+
+GCRA, a leaky bucket in one number: the theoretical arrival time of the next attempt. Taking is a single statement
+that the database makes atomic. An attempt is taken before it is known whether it is right, and given back when it was:
+attempts at the same moment cannot slip through together. A bucket with all its attempts left is what no row says too,
+so such rows are pruned.
+
+The time is the asking machine's: clocks that are apart by a second move a limit by a second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`burst` attempts at once, and one more every `seconds` seconds."""
+
+    name: str
+    burst: int
+    seconds: float
+
+    def opens_at(self, arrival: float) -> float:
+        """When an attempt is left again (epoch seconds), from the number in its bucket."""
+        return arrival - self.seconds * (self.burst - 1)
+
+
+class Attempt(NamedTuple):
+    """What is counted, and for whom. `subject` has at most 120 characters."""
+
+    limit: Limit
+    subject: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.limit.name}:{self.subject}"
+
+
+class Closed(NamedTuple):
+    """A limit without an attempt left, and when it has one again (epoch seconds)."""
+
+    attempt: Attempt
+    opens_at: float
+
+
+_POSTGRESQL = """
+    INSERT INTO accounts_bucket AS bucket (key, arrival) VALUES {rows}
+    ON CONFLICT (key) DO UPDATE SET arrival = greatest(bucket.arrival, %s) + (excluded.arrival - %s)
+    WHERE bucket.arrival <= %s + CASE excluded.key {spares} END
+    RETURNING key
+"""
+_SQLITE = _POSTGRESQL.replace("greatest(", "max(")
+
+
+def take(attempts: Sequence[Attempt], *, at: float) -> Closed | None:
+    """Take one of each at `at` (epoch seconds), or none and give the first that is closed.
+
+    Callers name the kinds of limits always in the same order, or two transactions could wait for each other.
+    """
+    with transaction.atomic():
+        taken = _take(attempts, at=at)
+        for attempt in attempts:
+            if attempt.key not in taken:
+                # The others, which were taken.
+                transaction.set_rollback(True)
+                return Closed(attempt, _opens_at(attempt, at=at))
+    return None
+
+
+def give_back(attempts: Sequence[Attempt]) -> None:
+    """Undo a `take`: the attempts were right, and only wrong ones count."""
+    for attempt in attempts:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE accounts_bucket SET arrival = arrival - %s WHERE key = %s", [attempt.limit.seconds, attempt.key]
+            )
+
+
+def once(kind: str, subject: str, *, seconds: float, at: float) -> bool:
+    """Whether this has not been asked within so many seconds. `subject` has at most 120 characters."""
+    return take([Attempt(Limit(kind, burst=1, seconds=seconds), subject)], at=at) is None
+
+
+def _take(attempts: Sequence[Attempt], *, at: float) -> set[str]:
+    """The keys of those that were taken."""
+    statement = _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE
+    rows = [value for attempt in attempts for value in (attempt.key, at + attempt.limit.seconds)]
+    spares = [v for attempt in attempts for v in (attempt.key, attempt.limit.seconds * (attempt.limit.burst - 1))]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement.format(
+                rows=", ".join(["(%s, %s)"] * len(attempts)), spares=" ".join(["WHEN %s THEN %s"] * len(attempts))
+            ),
+            [*rows, at, at, at, *spares],
+        )
+        return {key for (key,) in cursor.fetchall()}
+
+
+def _opens_at(attempt: Attempt, *, at: float) -> float:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT arrival FROM accounts_bucket WHERE key = %s", [attempt.key])
+        row = cursor.fetchone()
+    return max(at, attempt.limit.opens_at(row[0])) if row else at
+
+
+def prune(*, at: float, limit: int = 10_000) -> int:
+    """Delete buckets that have all their attempts again; gives how many."""
+    with connection.cursor() as cursor:
+        # The outer condition again: an attempt taken meanwhile keeps its bucket.
+        cursor.execute(
+            "DELETE FROM accounts_bucket WHERE arrival <= %s AND key IN"
+            " (SELECT key FROM accounts_bucket WHERE arrival <= %s ORDER BY arrival LIMIT %s)",
+            [at, at, limit],
+        )
+        return int(cursor.rowcount)
