@@ -21,8 +21,7 @@ _PRUNED = (
     " AND c.pruned_at IS NOT NULL AND OLD.position <= c.position)"
 )
 _SQLITE = {
-    "update": "OLD.position IS NOT NULL OR "
-    + " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in _COLUMNS),
+    "update": "OLD.position IS NOT NULL OR " + " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in _COLUMNS),
     "delete": f"OLD.position IS NOT NULL AND NOT {_PRUNED}",
 }
 _POSTGRESQL = {

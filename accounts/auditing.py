@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from accounts.models import AuditEntry
@@ -84,8 +85,15 @@ def record_change(
 
 def of_subject(*, organization_id: int | None, thing: str, most: int = 50) -> list[AuditEntry]:
     """The newest entries of one thing (`profile:12`), newest first: its history of changes. One indexed search."""
-    entries = AuditEntry.objects.filter(organization_id=organization_id, thing=thing).exclude(thing="")
+    entries = of_organization(organization_id).filter(thing=thing).exclude(thing="")
     return list(entries.select_related("through").order_by("-id")[:most])
+
+
+def of_organization(organization_id: int | None) -> QuerySet[AuditEntry]:
+    """All entries of an organization; None: those that belong to the operator alone."""
+    if organization_id is None:
+        return AuditEntry.objects.filter(organization=None)
+    return AuditEntry.objects.filter(organization_id=organization_id)
 
 
 def content(entry: AuditEntry) -> bytes:

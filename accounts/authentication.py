@@ -1,4 +1,8 @@
-"""How partners prove who they are: `Authorization: Bearer KEY`, and whether the key has the scope that a view needs."""
+"""How partners prove who they are: `Authorization: Bearer KEY`, and whether the key has the scope that a view needs.
+
+`On-Behalf-Of: ORGANIZATION_ID` lets a key act for an organization that has given its own a mandate; without it the key
+acts for its own.
+"""
 
 import hashlib
 import time
@@ -13,25 +17,47 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import keys
-from accounts.models import ApiKey
+from accounts import keys, mandates
+from accounts.actors import Actor
+from accounts.models import ApiKey, Mandate
 from accounts.tenancy import Viewer
 
 if TYPE_CHECKING:
     # At run time REST framework's views import this module.
     from rest_framework.views import APIView
 
+ON_BEHALF_OF = "On-Behalf-Of"
+
 
 class Partner:
-    """The caller of the API: a key. Stands where Django expects a user."""
+    """The caller of the API: a key, acting for its own organization or, with a mandate, for another one.
+
+    Stands where Django expects a user. `organization`, `viewer` and `scopes` are what the request may reach.
+    """
 
     is_authenticated = True
 
-    def __init__(self, key: ApiKey) -> None:
+    def __init__(self, key: ApiKey, mandate: Mandate | None = None) -> None:
         self.key = key
-        self.organization = key.organization
-        self.viewer = Viewer(frozenset({key.organization_id}))
+        self.mandate = mandate
+        self.organization = mandate.provider if mandate else key.organization
+        self.scopes = frozenset(key.scopes)
+        self.viewer = Viewer(frozenset({self.organization.pk}))
+        if mandate:
+            self.scopes &= frozenset(mandate.scopes)
+            if mandate.profile_ids:
+                self.viewer = Viewer(limited=((mandate.provider_id, frozenset(mandate.profile_ids)),))
         self.pk = key.pk
+
+    def actor(self, request: HttpRequest) -> Actor:
+        """The caller, as history and audit name it."""
+        return Actor(
+            "api",
+            self.key.prefix,
+            organization_id=self.key.organization_id if self.mandate else None,
+            address=getattr(request, "address", ""),
+            request_id=getattr(request, "id", ""),
+        )
 
     def __str__(self) -> str:
         return f"key {self.key.prefix}"
@@ -101,7 +127,7 @@ def _bearer(header: str) -> str:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Reads the Bearer key. Wrong, expired, revoked and suspended look alike."""
+    """Reads the Bearer key. Wrong, expired, revoked and suspended look alike. Raises NoMandate."""
 
     def authenticate(self, request: Request) -> tuple[Partner, ApiKey] | None:
         header = request.headers.get("Authorization", "")
@@ -111,10 +137,24 @@ class ApiKeyAuthentication(BaseAuthentication):
         row = _KNOWN.find(text) if text else None
         if row is None:
             raise AuthenticationFailed("The API key is not valid.")
-        return Partner(row), row
+        return Partner(row, _mandate(row, request.headers.get(ON_BEHALF_OF))), row
 
     def authenticate_header(self, request: HttpRequest) -> str:
         return 'Bearer realm="api"'
+
+
+def _mandate(key: ApiKey, header: str | None) -> Mandate | None:
+    """The mandate that the header asks for; None where the key acts for its own organization. Raises NoMandate."""
+    if header is None:
+        return None
+    given = header.strip()
+    number = int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else 0
+    if number == key.organization_id:
+        return None
+    found = mandates.find(partner_id=key.organization_id, provider_id=number)
+    if found is None:
+        raise mandates.NoMandate(f"This key may not act for the organization {given[:20]!r}.")
+    return found
 
 
 class HasScope(BasePermission):
@@ -128,5 +168,6 @@ class HasScope(BasePermission):
         if needed is None:
             # Methods that the view does not have are answered 405 by the view itself.
             return method == "OPTIONS" or not hasattr(view, str(method).lower())
-        self.message = f"The API key lacks the scope {needed}."
-        return not needed or needed in request.user.key.scopes
+        lacking = "mandate does not give" if needed in request.user.key.scopes else "API key lacks"
+        self.message = f"The {lacking} the scope {needed}."
+        return not needed or needed in request.user.scopes

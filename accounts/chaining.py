@@ -111,7 +111,7 @@ def _mark(head: AuditHead, *, at: datetime) -> None:
 
 
 def prune(*, before: datetime, at: datetime, most: int = 200_000) -> int:
-    """Delete entries whose checkpoint is older than `before`, and what such checkpoints replace; gives how many entries.
+    """Delete entries whose checkpoint is older than `before`, and the checkpoints before it; gives how many entries.
 
     A checkpoint is marked first; then its entries go, a few thousand at a time. Whatever a stopped run leaves, the next
     one deletes.
@@ -160,18 +160,17 @@ def verify(chain: int) -> Iterator[Flaw]:
     # First the last entry, then the head: a job that runs beside moves both at once.
     last = _entries(chain).aggregate(last=Max("position"))["last"] or 0
     for row in _in_order(chain, after=position, until=last):
-        if row.position > position + 1:
-            yield _missing(chain, position + 1, row.position - 1)
-        elif row.position <= position:
-            yield Flaw(chain, row.position, "two entries have this place")
+        place = row.position or 0
+        if place > position + 1:
+            yield _missing(chain, position + 1, place - 1)
         if not auditing.is_sealed(row):
-            yield Flaw(chain, row.position, f"entry {row.pk} was altered, or not written by this service")
-        if row.position == position + 1 and not _follows(row, digest):
-            yield Flaw(chain, row.position, f"entry {row.pk} does not follow the one before it")
-        mark = marks.pop(row.position, None)
+            yield Flaw(chain, place, f"entry {row.pk} was altered, or not written by this service")
+        if place <= position + 1 and not _follows(row, digest):
+            yield Flaw(chain, place, f"entry {row.pk} does not follow the one before it")
+        mark = marks.pop(place, None)
         if mark is not None and mark.digest != row.digest:
-            yield Flaw(chain, row.position, f"entry {row.pk} is not the one that the checkpoint has seen")
-        position, digest = row.position, row.digest
+            yield Flaw(chain, place, f"entry {row.pk} is not the one that the checkpoint has seen")
+        position, digest = place, row.digest
     yield from _verify_end(chain, position, digest, marks)
     yield from _verify_waiting(chain)
 
@@ -226,11 +225,12 @@ def _start(chain: int) -> AuditCheckpoint | None:
 
 def _in_order(chain: int, *, after: int, until: int) -> Iterator[AuditEntry]:
     while True:
-        rows = list(_entries(chain).filter(position__gt=after, position__lte=until).order_by("position")[:_READ_AT_ONCE])
-        yield from rows
-        if len(rows) < _READ_AT_ONCE:
+        rows = _entries(chain).filter(position__gt=after, position__lte=until).order_by("position")
+        found = list(rows[:_READ_AT_ONCE])
+        yield from found
+        if len(found) < _READ_AT_ONCE:
             return
-        after = rows[-1].position
+        after = found[-1].position or until
 
 
 def _missing(chain: int, first: int, last: int) -> Flaw:
@@ -239,7 +239,7 @@ def _missing(chain: int, first: int, last: int) -> Flaw:
 
 
 def _entries(chain: int) -> "QuerySet[AuditEntry]":
-    return AuditEntry.objects.filter(organization_id=None if chain == OPERATORS else chain)
+    return auditing.of_organization(None if chain == OPERATORS else chain)
 
 
 def _follows(row: AuditEntry, digest: str) -> bool:

@@ -48,7 +48,9 @@ class RequestInProgress(OnboardingError):
     """The first request with this key has not ended yet."""
 
     code = "request_in_progress"
-    remedy = "Repeat the request with the same key after the seconds in Retry-After; you will get the first one's answer."
+    remedy = (
+        "Repeat the request with the same key after the seconds in Retry-After; you will get the first one's answer."
+    )
     retry_after_seconds = RETRY_AFTER_SECONDS
 
 

@@ -108,8 +108,8 @@ class ApiKey(models.Model):
 class Mandate(models.Model):
     """A provider lets a partner act for it: with these scopes, on these profiles (none named: on all).
 
-    `profile_ids` are plain numbers, since profiles are a subject of a floor above. A mandate ends by being withdrawn; the
-    row stays, as the record of who gave what when.
+    `profile_ids` are plain numbers, since profiles are a subject of a floor above. A mandate ends by being withdrawn;
+    the row stays, as the record of who gave what when.
     """
 
     provider = models.ForeignKey(Organization, on_delete=models.PROTECT, db_index=False, related_name="mandates_given")
@@ -207,7 +207,7 @@ class AuditHead(models.Model):
 
 
 class AuditCheckpoint(models.Model):
-    """A sealed mark in a chain. With `pruned_at`, the entries up to it may be gone: the chain is proven from here on."""
+    """A sealed mark in a chain. With `pruned_at`, entries up to it may be gone: the chain is proven from here on."""
 
     chain = models.BigIntegerField(help_text="The organization's id; 0: the operator's own.")
     position = models.BigIntegerField()

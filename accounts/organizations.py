@@ -44,7 +44,7 @@ def change(
     *, actor: Actor, organization: Organization, name: str, kind: str, requires_second_factor: bool, at: datetime
 ) -> Organization:
     """Set what is known of an organization. Raises InvalidOrganization, OrganizationNameTaken."""
-    held = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    held: Organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     values = _checked(name=name, kind=kind) | {"requires_second_factor": requires_second_factor}
     before = {field: getattr(held, field) for field in values}
     if before != values:

@@ -1,9 +1,25 @@
 """Accounts' own jobs, rung by beat. Each may run twice, late, or not at all this time."""
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
-from accounts import idempotency
+from accounts import chaining, idempotency
+
+
+@shared_task(ignore_result=True)
+def chain() -> int:
+    """Give new audit entries their places in the chains."""
+    return chaining.extend(at=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def prune_audit() -> int:
+    """Delete audit entries whose keeping time is over."""
+    at = timezone.now()
+    return chaining.prune(before=at - timedelta(days=settings.AUDIT_KEPT_DAYS), at=at)
 
 
 @shared_task(ignore_result=True)

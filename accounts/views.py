@@ -16,9 +16,11 @@ from rest_framework.views import APIView
 from accounts import authentication, idempotency, quotas
 from accounts.actors import Actor
 from accounts.authentication import Partner
+from accounts.mandates import OutsideMandate
 from accounts.models import Organization
 from accounts.quotas import Limit, Standing, TooManyRequests
 from accounts.seals import Seal
+from onboarding.errors import OnboardingError
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Requests without a key, or with one that is not valid, of one network.
@@ -45,6 +47,8 @@ class KeyedView(APIView):
     """
 
     scopes: ClassVar[dict[str, str]] = {}
+    # Whether the view keeps callers to the profiles of their mandate. Those that do not are closed to such callers.
+    keeps_to_profiles: ClassVar[bool] = False
     metadata_class = None
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     # How the caller's quota stands, once it was counted.
@@ -64,13 +68,7 @@ class KeyedView(APIView):
     @property
     def actor(self) -> Actor:
         """The caller, as the history names it."""
-        django_request = self.request._request
-        return Actor(
-            "api",
-            self.partner.key.prefix,
-            address=getattr(django_request, "address", ""),
-            request_id=getattr(django_request, "id", ""),
-        )
+        return self.partner.actor(self.request._request)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """REST framework's, with idempotency around the handler and the quota on every answer."""
@@ -104,7 +102,7 @@ class KeyedView(APIView):
         try:
             if not isinstance(request.user, Partner):
                 raise NotAuthenticated
-        except (AuthenticationFailed, NotAuthenticated):
+        except (AuthenticationFailed, NotAuthenticated, OnboardingError):
             self.standing = counts().spend(STRANGERS, network)
             raise
         self.standing = counts().spend(requests_a_minute(), self.partner.key.prefix)
@@ -112,6 +110,8 @@ class KeyedView(APIView):
             limit = self.standing.limit
             raise TooManyRequests(f"The key has had its {limit.most} requests of this minute.", standing=self.standing)
         super().initial(request, *args, **kwargs)
+        if self.partner.viewer.limited and not self.keeps_to_profiles:
+            raise OutsideMandate("The mandate is limited to some profiles, and this cannot be.")
 
     def _once(self, handler: Callable[..., HttpResponseBase]) -> HttpResponseBase:
         """Run the handler, or give the answer that it gave to the same request before."""

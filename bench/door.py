@@ -1,4 +1,4 @@
-"""The door under load: beside nginx, beside a plain Django view, with few devices, and for unknown phones."""
+"""The door under load: beside nginx, a plain Django view, with few devices, for unknown phones, and by short code."""
 
 import os
 import statistics
@@ -17,19 +17,23 @@ _JOURNAL_SECONDS = 5.0
 
 
 def measure(phones: Fleet, database_url: str) -> list[Row]:
-    """The first four rows of the table."""
+    """The first rows of the table."""
     data = directories.whole()
     small = directories.small()
-    progress(f"door: {ROUNDS} rounds of nginx, door, door with {directories.SMALL} devices, unknown phones, Django")
+    progress(
+        f"door: {ROUNDS} rounds of nginx, door, door of {directories.SMALL} devices, unknown phones, short code, Django"
+    )
     known = load.write_queries(data / "known", phones, phones.mac)
     few = Fleet(min(directories.SMALL, phones.devices))
     known_of_few = load.write_queries(data / "few", few, few.mac)
     unknown = load.write_queries(data / "unknown", phones, phones.unregistered_mac)
+    coded = load.write_queries(data / "coded", phones, phones.unregistered_mac, before=f"code=%23{fleet.SHORT_CODE}&")
     with ExitStack() as stack:
         nginx = Load(stack.enter_context(servers.nginx(data / "nginx", _answers(phones))), known)
         large_door = stack.enter_context(servers.door(data))
         door = Load(large_door, known)
         strangers = Load(large_door, unknown)
+        short_code = Load(large_door, coded, "/software/edos/callhome/cda")
         small_door = Load(stack.enter_context(servers.door(small)), known_of_few)
         django = Load(stack.enter_context(servers.django(data, database_url)), known)
         _same_answer(phones, nginx.server, door.server, django.server)
@@ -38,18 +42,22 @@ def measure(phones: Fleet, database_url: str) -> list[Row]:
             for folder in (data, small):
                 directories.forget_journals(folder, older_than=_JOURNAL_SECONDS)
 
-        load.alternate([nginx, door, small_door, strangers, django], rounds=ROUNDS, seconds=SECONDS, between=clean)
+        load.alternate(
+            [nginx, door, small_door, strangers, short_code, django], rounds=ROUNDS, seconds=SECONDS, between=clean
+        )
     for folder in (data, small):
         directories.forget_journals(folder)
-    for one in (nginx, door, small_door, strangers, django):
+    for one in (nginx, door, small_door, strangers, short_code, django):
         progress(
             f"  {one.server.name} ({one.queries.name}): {one.rate:.0f} requests/s,"
             f" {statistics.median(one.processor_microseconds):.0f} µs of processor each"
         )
-    return _rows(phones, nginx, door, small_door, strangers, django)
+    return _rows(phones, nginx, door, small_door, strangers, short_code, django)
 
 
-def _rows(phones: Fleet, nginx: Load, door: Load, small_door: Load, strangers: Load, django: Load) -> list[Row]:
+def _rows(
+    phones: Fleet, nginx: Load, door: Load, small_door: Load, strangers: Load, short_code: Load, django: Load
+) -> list[Row]:
     own = {"door": door.details()}
     of_map = f"nginx, a map of {phones.devices:,} entries"
     return [
@@ -61,6 +69,8 @@ def _rows(phones: Fleet, nginx: Load, door: Load, small_door: Load, strangers: L
             details=own | {"few": small_door.details()}),
         Row("unknown phone ÷ known phone", load.ratio(strangers, door), "×", 0.95,
             details=own | {"unknown": strangers.details()}),
+        Row("short code ÷ EDOS query", load.ratio(short_code, door), "×", 0.9,
+            details=own | {"short code": short_code.details()}),
     ]  # fmt: skip
 
 

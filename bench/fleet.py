@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from accounts.models import Organization
-from onboarding.models import RedirectProfile
+from onboarding.models import RedirectProfile, ShortCode
 
 ORGANIZATIONS = PROFILES = 10
 MODEL = "CP-8841-3PCC"
@@ -17,6 +17,7 @@ MODEL = "CP-8841-3PCC"
 _FIRST_MAC, _STEP = 0x00562B000000, 13
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 # A target without macros: nginx, the peer, cannot print a dollar sign.
+SHORT_CODE = "20480016"
 TARGET = "https://cfg{}.example.net/provision/phone.xml"
 
 
@@ -55,6 +56,7 @@ def register(fleet: Fleet) -> None:
         RedirectProfile.objects.create(
             organization_id=number, name="Standard", targets=[TARGET.format(number)], parameters={}
         )
+    ShortCode.objects.create(organization_id=1, profile_id=1, code=SHORT_CODE, enabled_at=AT, enabled_by="bench")
     columns = (
         "organization_id, mac, model, serial, label, profile_id, target, proven, claimed_at, changed_at, state, "
         "state_since, evidence_machine, evidence_sequence, resets, revision"

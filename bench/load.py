@@ -23,6 +23,7 @@ class Load:
 
     server: Server
     queries: Path
+    path: str = "/software/edos/callhome/rc"
     rates: list[float] = field(default_factory=list)
     processor_microseconds: list[float] = field(default_factory=list)
 
@@ -37,7 +38,7 @@ class Load:
             "wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s",
             "--timeout", "10s", "--script", str(HERE / "queries.lua"), f"http://127.0.0.1:{self.server.port}",
         ]  # fmt: skip
-        environment = {"PATH": os.environ["PATH"], "QUERIES": str(self.queries)}
+        environment = {"PATH": os.environ["PATH"], "QUERIES": str(self.queries), "QUERIED": self.path}
         done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         failures = re.search(r"Non-2xx.*|Socket errors.*", done.stdout)
         requests = re.search(r"(\d+) requests in", done.stdout)
@@ -52,11 +53,11 @@ class Load:
         return {"requests_per_second": self.rates, "processor_microseconds_a_request": self.processor_microseconds}
 
 
-def write_queries(path: Path, fleet: Fleet, mac: Callable[[int], str]) -> Path:
-    """A file of queries of phones drawn at random."""
+def write_queries(path: Path, fleet: Fleet, mac: Callable[[int], str], *, before: str = "") -> Path:
+    """A file of queries of phones drawn at random; `before` is what stands before each phone's own."""
     drawn = random.Random(1)
     numbers = [drawn.randrange(fleet.devices) for _ in range(_PHONES)]
-    path.write_text("".join(f"{fleet.query(mac(number), number)}\n" for number in numbers), encoding="ascii")
+    path.write_text("".join(f"{before}{fleet.query(mac(number), number)}\n" for number in numbers), encoding="ascii")
     return path
 
 

@@ -1,9 +1,9 @@
--- Sends the query strings in the file QUERIES, in turn, made into requests before the clock starts.
+-- Sends the query strings in the file QUERIES to the path QUERIED, in turn, made into requests before the clock starts.
 local requests, at = {}, 0
 
 function init(arguments)
   for query in io.lines(os.getenv("QUERIES")) do
-    requests[#requests + 1] = wrk.format("GET", "/software/edos/callhome/rc?" .. query)
+    requests[#requests + 1] = wrk.format("GET", os.getenv("QUERIED") .. "?" .. query)
   end
 end
 

@@ -35,6 +35,11 @@ app.conf.update(
             "schedule": schedule(30.0),
             "options": {"expires": 30.0},
         },
+        "check targets": {
+            "task": "onboarding.tasks.check_targets",
+            "schedule": schedule(5.0),
+            "options": {"expires": 5.0},
+        },
         "add up figures": {
             "task": "onboarding.tasks.add_up",
             "schedule": schedule(20.0),
@@ -43,6 +48,16 @@ app.conf.update(
         "send mail": {"task": "activation.tasks.send_mail", "schedule": schedule(10.0), "options": {"expires": 10.0}},
         "prune codes": {"task": "activation.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
         "prune": {"task": "onboarding.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
+        "chain the audit": {
+            "task": "accounts.tasks.chain",
+            "schedule": schedule(5.0),
+            "options": {"expires": 5.0},
+        },
+        "prune the audit": {
+            "task": "accounts.tasks.prune_audit",
+            "schedule": schedule(3600.0),
+            "options": {"expires": 3600.0},
+        },
         "prune the feed": {
             "task": "redirect.tasks.prune_feed",
             "schedule": schedule(3600.0),

@@ -56,6 +56,7 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
     user = User.objects.create_user("demo", password=demo_password, is_staff=True)
     Membership.objects.create(user=user, organization=organization, role="admin")
     profile = profiles.create(
+        actor=_ACTOR,
         organization=organization,
         values=profiles.ProfileFields(
             name="Demo provisioning server",
@@ -64,6 +65,7 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
             confirm="beacon",
         ),
         own=settings.OWN_ADDRESSES,
+        at=at,
     )
     for mac, serial, label in _PHONES:
         registry.claim(
@@ -80,7 +82,9 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
         actor=_ACTOR, organization=organization, code=_SHORT_CODE, terms=shortcodes.Terms(profile=profile), at=at
     )
     try:
-        _row, key = keys.create(organization=organization, name="Demonstration", scopes=_SCOPES, key=given_key or None)
+        _row, key = keys.create(
+            actor=_ACTOR, organization=organization, name="Demonstration", scopes=_SCOPES, at=at, key=given_key or None
+        )
     except keys.WeakKey as error:
         raise env.ConfigurationError("DEMO_API_KEY", f"{error.detail} {error.remedy}") from error
     return FirstStart(admin_password, demo_password, "$DEMO_API_KEY" if given_key else key)

@@ -6,6 +6,7 @@ Each reader raises ConfigurationError, whose one line names the variable; `manag
 import ipaddress
 import os
 import re
+import ssl
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -71,6 +72,17 @@ def networks(name: str) -> list[Network]:
         return [ipaddress.ip_network(word) for word in words(name)]
     except ValueError as error:
         raise ConfigurationError(name, f"{error}.") from error
+
+
+def certificates(name: str) -> str:
+    """The path of a file of PEM certificates; empty for none."""
+    value = text(name)
+    if value:
+        try:
+            ssl.create_default_context().load_verify_locations(cafile=value)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(name, f"{value!r} cannot be read as PEM certificates: {error}") from error
+    return value
 
 
 def host(name: str, default: str) -> str:

@@ -20,6 +20,8 @@ PUBLIC_URL = DOOR.public_url
 DEMO = env.flag("DEMO", default=True)
 
 SECRET_KEY = DOOR.secret_key
+# Former keys, by which the audit's older seals are still known.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 # The first seals activation codes, all of them open what was sealed with them.
 CODE_KEYS = env.secrets("CODE_KEYS", DATA_DIR / "secrets" / "code_keys", make=secrets.token_urlsafe(32))
 DEBUG = False
@@ -55,6 +57,7 @@ INSTALLED_APPS = [
     "onboarding",
     "redirect",
     "activation",
+    "operations",
 ]
 
 MIDDLEWARE = [
@@ -208,9 +211,14 @@ globals().update(env.mail("EMAIL_URL", f"phones@{_PUBLIC.hostname}"))
 SENDS_MAIL = bool(env.text("EMAIL_URL"))
 
 # History and sightings older than this are pruned by the daily job.
+AUDIT_KEPT_DAYS = env.number("AUDIT_KEPT_DAYS", 1095, least=1, most=36500)
 HISTORY_KEPT_DAYS = env.number("HISTORY_KEPT_DAYS", 730, least=1, most=36500)
 SIGHTINGS_KEPT_DAYS = env.number("SIGHTINGS_KEPT_DAYS", 90, least=1, most=3650)
 JOURNAL_KEPT_HOURS = env.number("JOURNAL_KEPT_HOURS", 24, least=1, most=8760)
+
+# Tests of targets: private networks that they may reach, and authorities beside the system's that sign for servers.
+TARGET_NETWORKS = env.networks("TARGET_NETWORKS")
+TARGET_CA_FILE = env.certificates("TARGET_CA_FILE")
 
 LOGGING = {
     "version": 1,

@@ -5,6 +5,7 @@ Source: the vendor's provisioning guide, "Macro Expansion Variables".
 """
 
 import re
+from collections.abc import Mapping
 
 from onboarding.identifiers import MacAddress
 
@@ -31,13 +32,26 @@ _MACRO = re.compile(
 )
 
 
-def expand(text: str) -> str:
-    """Put the example phone's values in for the macros."""
+def phone(mac: MacAddress, model: str, serial: str) -> dict[str, str]:
+    """The values of another phone's macros, as far as its registration tells them."""
+    series = model.removeprefix("CP-")
+    return {
+        "MA": str(mac).lower(),
+        "MAU": str(mac),
+        "MAC": mac.colons.lower(),
+        "PN": model,
+        "PSN": series,
+        **({"SN": serial} if serial else {}),
+    }
+
+
+def expand(text: str, values: Mapping[str, str] = _VALUES) -> str:
+    """Put the example phone's values, or another one's, in for the macros."""
 
     def value(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
-        found = _VALUES.get(match["plain"] or match["name"])
+        found = values.get(match["plain"] or match["name"])
         if found is None:
             return match[0]
         start = int(match["start"] or 0)

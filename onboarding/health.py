@@ -2,7 +2,7 @@
 
     healthy   the server answers as a phone needs it
     failing   three tests in a row failed; two good ones in a row end it
-    unknown   not tested yet, or not to be told from here: a private network, a server that wants the phone's certificate
+    unknown   not tested yet, or not to be told from here: a private network, a server that wants a phone's certificate
 
 Only `failing` targets are passed over. What cannot be seen from here is never held against a target: providers' servers
 often answer nobody but their own customers' phones.
@@ -55,8 +55,8 @@ FINDINGS: dict[str, tuple[Health, str]] = {
     ),
     "refuses_example": (
         Health.UNKNOWN,
-        "Answers, but refuses the example phone (status {status}). Phones that it knows may fare better; others give up "
-        "and try later.",
+        "Answers, but refuses the example phone (status {status}). Phones that it knows may fare better; others give "
+        "up and try later.",
     ),
     "private_network": (Health.UNKNOWN, "Lies in a private network, which is not tested from here."),
     "depends_on_phone": (Health.UNKNOWN, "Where it leads depends on the phone and its network; not tested from here."),
@@ -74,10 +74,20 @@ FINDINGS: dict[str, tuple[Health, str]] = {
     "certificate_expired": (Health.FAILING, "Its certificate has expired, so phones refuse it."),
     "certificate_not_yet_valid": (Health.FAILING, "Its certificate is not valid yet, so phones refuse it."),
     "certificate_wrong_name": (Health.FAILING, "Its certificate is for another name, so phones refuse it."),
-    "server_error": (Health.FAILING, "Answers with an error of its own (status {status}); phones give up and try later."),
+    "server_error": (
+        Health.FAILING, "Answers with an error of its own (status {status}); phones give up and try later.",
+    ),
     "odd_redirect": (Health.FAILING, "Answers with status {status}; phones follow 301 and 302 only."),
     "bad_redirect": (Health.FAILING, "Redirects to nowhere, to what phones cannot follow, or in a circle."),
 }  # fmt: skip
+
+# Findings of tests that met nobody.
+_NOTHING_SEEN = frozenset(
+    {
+        "name_unknown", "private_network", "depends_on_phone", "by_srv", "untestable", "tftp_silent", "unreachable",
+        "timed_out",
+    }
+)  # fmt: skip
 
 # What a name that never answered from here may be: one of the provider's own network.
 _NAME_MAY_BE_INTERNAL = (
@@ -93,21 +103,21 @@ class Reading:
     status: int = 0
     certificate_expires_at: datetime | None = None
 
-    def health(self, *, answered_before: bool) -> Health:
-        """What the test says of the target. A name is missed only where it was once seen to answer."""
+    def health(self, *, seen_before: bool) -> Health:
+        """What the test says of the target. A name is missed only where it was once seen to lead somewhere."""
         healths = {FINDINGS[finding][0] for finding in self.findings}
-        if self.findings == ("name_unknown",) and not answered_before:
+        if self.findings == ("name_unknown",) and not seen_before:
             return Health.UNKNOWN
         return next((health for health in (Health.FAILING, Health.UNKNOWN) if health in healths), Health.HEALTHY)
 
     @property
-    def answers(self) -> bool:
-        """Whether a server was there at all."""
-        return self.status > 0 or "wants_certificate" in self.findings
+    def saw_something(self) -> bool:
+        """Whether anything at the target's address reacted."""
+        return self.status > 0 or self.findings[0] not in _NOTHING_SEEN
 
 
 def of_status(status: int, *, posts: bool = False) -> str:
-    """What phones make of an HTTP status, as a finding. Redirects that they follow (301, 302) are not asked for here."""
+    """What phones make of an HTTP status, as a finding. Not for 301 and 302, which they follow."""
     if status == 404:
         return "no_example_file"
     if status in {401, 407}:

@@ -21,7 +21,7 @@ class RedirectProfile(models.Model):
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="profiles")
     name = models.CharField(max_length=80)
-    targets = models.JSONField(help_text="Profile rules in order; phones get the first.")
+    targets = models.JSONField(help_text="Profile rules in order; phones get the first healthy one.")
     parameters = models.JSONField(default=dict, blank=True, help_text="Further flat-profile parameters by name.")
     confirm = models.CharField(
         max_length=10,
@@ -46,6 +46,11 @@ class RedirectProfile(models.Model):
     stalled_after_minutes = models.PositiveIntegerField(
         default=30, help_text="A phone that stays Custom Pending longer than this is marked stalled."
     )
+    # Written by `targethealth` alone. With a default of the database's own: older code writes rows without it.
+    failing_targets = models.JSONField(
+        default=list, db_default=models.Value([], models.JSONField()), editable=False,
+        help_text="Targets that phones are not given while another is healthy.",
+    )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -68,6 +73,53 @@ class RedirectProfile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TargetCheckQuerySet(TenantQuerySet):
+    """Target checks, which belong to their profile's organization."""
+
+    organization_column = "profile__organization_id"
+
+
+class TargetCheck(models.Model):
+    """What tests of one target of one profile found: its health, and when it is tested next. The rows are the queue."""
+
+    profile = models.ForeignKey(RedirectProfile, on_delete=models.CASCADE, db_index=False, related_name="checks")
+    target = models.CharField(max_length=1024)
+    host = models.CharField(max_length=260, blank=True, default="", help_text="Host and port, whose tests are limited.")
+    health = models.CharField(
+        max_length=7,
+        default="unknown",
+        choices=[("healthy", "healthy"), ("failing", "failing"), ("unknown", "unknown")],
+    )
+    since = models.DateTimeField(help_text="When the present health began.")
+    checked_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True, help_text="When anything at its address last reacted.")
+    findings = models.JSONField(default=list, help_text="What the last test found.")
+    http_status = models.PositiveSmallIntegerField(default=0)
+    certificate_expires_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
+    successes = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
+    next_check_at = models.DateTimeField()
+    leased_until = models.DateTimeField(null=True, blank=True)
+
+    objects = TargetCheckQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["profile", "target"], name="target_check_once"),
+            models.CheckConstraint(
+                condition=_one_of("health", ["healthy", "failing", "unknown"]), name="target_check_health_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["next_check_at"], name="target_check_due"),
+            models.Index(fields=["-since"], name="target_check_failing", condition=Q(health="failing")),
+            models.Index(fields=["host"], name="target_check_leased", condition=~Q(leased_until=None)),
+        ]
+
+    def __str__(self) -> str:
+        return self.target
 
 
 class Device(models.Model):

@@ -1,15 +1,21 @@
-"""What can be done with a redirect profile: create, change, delete. Each checks all before it writes anything."""
+"""What can be done with a redirect profile: create, change, delete. Each checks all before it writes anything.
 
-from collections.abc import Iterator
+Each leaves an entry in the audit, and has the profile's targets tested.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
+from accounts import auditing
+from accounts.actors import Actor
 from accounts.models import Organization
-from onboarding import flatprofile, targets
+from onboarding import flatprofile, targethealth, targets
 from onboarding.errors import OnboardingError
-from onboarding.models import RedirectProfile, ShortCode
+from onboarding.models import RedirectProfile, ShortCode, TargetCheck
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.targets import Addresses
 
@@ -78,36 +84,52 @@ class ProfileFields:
         }
 
 
-def create(*, organization: Organization, values: ProfileFields, own: Addresses) -> RedirectProfile:
+def create(
+    *, actor: Actor, organization: Organization, values: ProfileFields, own: Addresses, at: datetime
+) -> RedirectProfile:
     """Create a profile. Raises InvalidProfile, ProfileNameTaken, and what `targets` and `flatprofile` raise."""
     checked = values.checked(own=own)
     try:
         with transaction.atomic():
-            return RedirectProfile.objects.create(organization=organization, **checked)
+            profile = RedirectProfile.objects.create(organization=organization, **checked)
+            targethealth.plan(profile, at=at)
+            _record(actor, profile, "profile.created", at=at, after=checked)
+            return profile
     except IntegrityError as error:
         raise _name_taken(checked["name"]) from error
 
 
-def change(profile: RedirectProfile, *, values: ProfileFields, own: Addresses) -> RedirectProfile:
+def change(
+    profile: RedirectProfile, *, actor: Actor, values: ProfileFields, own: Addresses, at: datetime
+) -> RedirectProfile:
     """Set all fields of a profile. Its phones are answered accordingly as soon as the door hears of it."""
     checked = values.checked(own=own)
-    for name, value in checked.items():
-        setattr(profile, name, value)
     try:
         with transaction.atomic():
-            profile.save(update_fields=[*checked, "updated_at"])
+            # Locked and read anew: the audit tells before and after, which must be of one moment.
+            present = RedirectProfile.objects.select_for_update().filter(pk=profile.pk).values(*checked).first() or {}
+            changed = {name: value for name, value in checked.items() if present.get(name) != value}
+            for name, value in checked.items():
+                setattr(profile, name, value)
+            if changed:
+                profile.save(update_fields=[*checked, "updated_at"])
+                before = {name: present.get(name) for name in changed}
+                _record(actor, profile, "profile.changed", at=at, before=before, after=changed)
+            targethealth.plan(profile, at=at)
     except IntegrityError as error:
         raise _name_taken(checked["name"]) from error
     return profile
 
 
-def delete(profile: RedirectProfile) -> None:
+def delete(profile: RedirectProfile, *, actor: Actor, at: datetime) -> None:
     """Delete a profile that no device and no code uses. Raises ProfileInUse."""
     # Asked first: deleting would read every device or code of the profile, perhaps a million, only to refuse.
     if any(_users(profile)) or profile.short_codes.filter(disabled_at=None).exists():
         raise _in_use(profile)
     try:
         with transaction.atomic():
+            before = {field.name: getattr(profile, field.name) for field in fields(ProfileFields)}
+            _record(actor, profile, "profile.deleted", at=at, before=before)
             # What is left of disabled short codes keeps their digits from others.
             profile.short_codes.exclude(disabled_at=None).update(profile=None)
             profile.delete()
@@ -116,10 +138,35 @@ def delete(profile: RedirectProfile) -> None:
         raise _in_use(profile) from error
 
 
+def _record(
+    actor: Actor,
+    profile: RedirectProfile,
+    action: str,
+    *,
+    at: datetime,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    auditing.record(
+        actor, organization_id=profile.organization_id, action=action, subject=f"Profile {profile.name}", at=at,
+        before=_told(before or {}), after=_told(after or {}), thing=f"profile:{profile.pk}",
+    )  # fmt: skip
+
+
+def _told(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as the audit may keep them: keys and passwords stand in rules, and anything in parameters."""
+    told = dict(values)
+    if isinstance(rules := told.get("targets"), list):
+        told["targets"] = [targets.masked(text) for text in rules]
+    if isinstance(parameters := told.get("parameters"), dict):
+        told["parameters"] = sorted(parameters)
+    return told
+
+
 def _users(profile: RedirectProfile) -> Iterator[bool]:
     """Whether rows of each table that refers to profiles use this one; short codes that are disabled do not count."""
     for relation in RedirectProfile._meta.related_objects:
-        if relation.related_model is not ShortCode:
+        if relation.related_model not in {ShortCode, TargetCheck}:
             yield relation.related_model._default_manager.filter(**{relation.field.name: profile}).exists()
 
 

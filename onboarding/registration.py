@@ -30,7 +30,7 @@ class IdentityDemand(StrEnum):
 
 
 class Profile(NamedTuple):
-    """A redirect profile as the door needs it."""
+    """A redirect profile as the door needs it. `targets` in the order in which phones get them: failing ones last."""
 
     id: int
     organization_id: int

@@ -5,6 +5,7 @@ The relay writes these values into the directory, and the explain calls decide o
 
 from django.db.models import QuerySet
 
+from onboarding import health
 from onboarding.identifiers import MacAddress
 from onboarding.models import Device, RedirectProfile
 from onboarding.registration import Profile, Registration
@@ -16,7 +17,7 @@ def profile(row: RedirectProfile) -> Profile:
         id=row.pk,
         organization_id=row.organization_id,
         enabled=row.enabled,
-        targets=tuple(row.targets),
+        targets=tuple(health.in_order(row.targets, row.failing_targets)),
         # PostgreSQL keeps the names of a JSON object in an order of its own.
         parameters=tuple(sorted(row.parameters.items())),
         confirm=row.confirm,

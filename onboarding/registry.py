@@ -35,7 +35,7 @@ CLAIMED, CHANGED, DISOWNED = "claimed", "changed", "released"
 MAX_LABEL_LENGTH = 120
 
 # Who ends the life of a device that another organization took over.
-_REGISTRY = Actor("registry", "registry")
+REGISTRY = Actor("registry", "registry")
 
 # Looks at a device that others claim and release all the while, before it counts as taken.
 _ROUNDS = 5
@@ -281,7 +281,7 @@ def _take_over(
         if held is None or held.organization_id == organization.pk:
             return None
         # Who has it now is nothing for the former owner's eyes.
-        _end(held, _REGISTRY, {"reason": "taken_over"}, at=at)
+        _end(held, REGISTRY, {"reason": "taken_over"}, at=at)
         device = _claim(actor=actor, organization=organization, mac=mac, columns=columns, at=at)
         if device is None:
             transaction.set_rollback(True)
@@ -301,20 +301,30 @@ def owned(macs: Iterable[MacAddress], organization: Organization) -> dict[MacAdd
 def _columns(organization: Organization, values: DeviceFields, *, own: Addresses) -> dict[str, object]:
     """Check the fields and give them as columns."""
     _check_profile(organization, values.profile)
-    label = values.label.strip()
-    if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
-        raise InvalidDevice(f"A label has at most {MAX_LABEL_LENGTH} printable characters.", field="label")
-    if values.valid_from is not None and values.valid_until is not None and values.valid_from >= values.valid_until:
-        raise InvalidDevice("The window must open before it closes.", field="valid_until")
+    check_window(values.valid_from, values.valid_until)
     return {
         "model": str(values.model),
         "serial": str(values.serial or ""),
-        "label": label,
+        "label": checked_label(values.label),
         "profile_id": values.profile.pk if values.profile else None,
         "target": targets.parse(values.target, own=own).text if values.target else "",
         "valid_from": values.valid_from,
         "valid_until": values.valid_until,
     }
+
+
+def checked_label(text: str) -> str:
+    """The label in its normal form. Raises InvalidDevice."""
+    label = text.strip()
+    if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
+        raise InvalidDevice(f"A label has at most {MAX_LABEL_LENGTH} printable characters.", field="label")
+    return label
+
+
+def check_window(valid_from: datetime | None, valid_until: datetime | None) -> None:
+    """Raises InvalidDevice where the window could never be open."""
+    if valid_from is not None and valid_until is not None and valid_from >= valid_until:
+        raise InvalidDevice("The window must open before it closes.", field="valid_until")
 
 
 def _check_profile(organization: Organization, profile: RedirectProfile | None) -> None:
@@ -359,8 +369,8 @@ def first_rows(
     device: Device, sighting: Sighting | None, columns: Mapping[str, object], *, actor: Actor, at: datetime
 ) -> list[ChangeRow]:
     """The history rows with which a claimed device begins."""
-    seen = [_sighting_row(device, sighting, at=at)] if sighting else []
-    return [*seen, _own_row(device, CLAIMED, actor, _printed(columns), at=at)]
+    seen = [sighting_row(device, sighting, at=at)] if sighting else []
+    return [*seen, _own_row(device, CLAIMED, actor, printed(columns), at=at)]
 
 
 def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
@@ -390,7 +400,7 @@ def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object]
         return present
     before = {name: getattr(present, name) for name in changes}
     Device.objects.filter(pk=present.pk).update(**changes, changed_at=at)
-    details = {"before": _printed(before), "after": _printed(changes)}
+    details = {"before": printed(before), "after": printed(changes)}
     bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
     if "label" in changes:
         search.delete_words([_label(present)])
@@ -402,7 +412,7 @@ def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object]
     return present
 
 
-def _printed(columns: Mapping[str, object]) -> dict[str, object]:
+def printed(columns: Mapping[str, object]) -> dict[str, object]:
     """Columns as the history shows them: set ones only, times as text."""
     return {
         name.removesuffix("_id"): value.isoformat() if isinstance(value, datetime) else value
@@ -423,7 +433,7 @@ def _own_row(device: Device, event: str, actor: Actor, details: Mapping[str, obj
     )  # fmt: skip
 
 
-def _sighting_row(device: Device, sighting: Sighting, *, at: datetime) -> ChangeRow:
+def sighting_row(device: Device, sighting: Sighting, *, at: datetime) -> ChangeRow:
     evidence = {
         "first": sighting.first_at.isoformat(),
         "last": sighting.last_at.isoformat(),

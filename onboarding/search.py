@@ -16,8 +16,8 @@ _WORD = re.compile(r"[^\W_]+")
 MAX_WORD_OCTETS = 240
 
 _INSERT = "INSERT INTO onboarding_deviceword (organization_id, word, device_id)"
-_INSERT_POSTGRESQL = f"{_INSERT} SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"
-_INSERT_SQLITE = f"{_INSERT} VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_INSERT_POSTGRESQL = _INSERT + " SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"  # noqa: S608  (no values)
+_INSERT_SQLITE = _INSERT + " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _DELETE = "DELETE FROM onboarding_deviceword WHERE organization_id = %s AND word = %s AND device_id = %s"
 _DELETE_POSTGRESQL = """
     DELETE FROM onboarding_deviceword AS present USING unnest(%s::bigint[], %s::bytea[], %s::bigint[]) AS old (o, w, d)

@@ -18,6 +18,9 @@ Addresses = frozenset[tuple[str, int]]
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0[0-7]{1,11}|[1-9][0-9]{0,9}|0")
 
 
+_SECRET_OPTION = re.compile(r"""(--(?:key|pwd)) *(?:"[^"]*"|[^\s\]"]+)""")
+
+
 class TargetPointsBack(OnboardingError):
     """The target is this service itself: the phone would ask in a circle."""
 
@@ -54,6 +57,11 @@ def parse_list(value: object, *, own: Addresses) -> list[str]:
     if not 1 <= len(value) <= MAX_TARGETS:
         raise InvalidTargets(f"Give 1 to {MAX_TARGETS} targets.", field="targets")
     return [parse(text, own=own, field="targets").text for text in value]
+
+
+def masked(text: str) -> str:
+    """A rule as it may be shown to people who must not learn its keys and passwords."""
+    return _SECRET_OPTION.sub(r"\1 ***", text)
 
 
 @lru_cache(maxsize=8)

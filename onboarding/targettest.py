@@ -65,7 +65,7 @@ def place_of(rule: ProfileRule) -> Place | None:
     # A port that is a macro was read as none.
     if f"{alternative.server}:$" in rule.text:
         return None
-    path = examplephone.expand(alternative.path)
+    path = examplephone.expand(alternative.path).partition("#")[0]
     return Place(scheme, host, alternative.port or _PORTS[scheme], path if path.startswith("/") else f"/{path}")
 
 
@@ -147,6 +147,8 @@ def _left(until: float) -> float:
 
 def _exchange(place: Place, rules: Rules, trust: ssl.SSLContext, until: float, seen: _Seen) -> bytes:
     """Ask one server; gives the head of its answer."""
+    if time.monotonic() >= until:
+        raise _Failed("timed_out")
     connection = _connected(place, _addresses(place, rules), until)
     try:
         if place.scheme == "https":
@@ -160,6 +162,9 @@ def _exchange(place: Place, rules: Rules, trust: ssl.SSLContext, until: float, s
         raise _Failed(_tls_finding(error)) from None
     except OSError:
         raise _Failed("no_http") from None
+    except ValueError:
+        # The certificate cannot be read.
+        raise _Failed("tls_failed") from None
     finally:
         connection.close()
 

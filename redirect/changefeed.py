@@ -57,7 +57,17 @@ _SOURCES = (
         "onboarding_redirectprofile",
         "p",
         "id",
-        ("id", "organization_id", "enabled", "targets", "parameters", "confirm", "identity", "match_model"),
+        (
+            "id",
+            "organization_id",
+            "enabled",
+            "targets",
+            "failing_targets",
+            "parameters",
+            "confirm",
+            "identity",
+            "match_model",
+        ),
     ),
     _Source("accounts_organization", "o", "id", ("id", "suspended_at")),
     _Source(

@@ -1,7 +1,8 @@
 """The directory: the registry's answers, in one LMDB environment a machine. Many processes read, the relay writes.
 
     d + MAC (6 octets)       device: [id, organization, profile or 0, model, serial, target, from, until]
-    p + id (8 octets)        profile: [organization, enabled, targets, parameters, confirm, identity, match_model]
+    p + id (8 octets)        profile: [organization, enabled, targets (failing ones last), parameters, confirm,
+                             identity, match_model]
     s + digits               short code: [organization, profile, until]
     o + id (8 octets)        a suspended organization (others have no entry)
     m + name                 what the writer must know: format, cursor

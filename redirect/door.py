@@ -168,16 +168,10 @@ class Door:
         network = sources.network_of(source)
         # Refused before the code is looked at, so it tells nothing about the code. Not 404: the user should try again
         # later, not believe that the code is wrong.
-        if wait := self._tries.take(network, at):
+        if wait := self._tries.wait(network, at):
             self._report_enumeration(network, at)
             return _TOO_MANY, [("Retry-After", str(math.ceil(wait)))], b""
-        try:
-            registration, known, elsewhere = self._directory.find_code(
-                digits or _NO_CODE, bytes(query.mac), query.model
-            )
-        except DirectoryUnusable:
-            self._tries.give_back(network, at)
-            raise
+        registration, known, elsewhere = self._directory.find_code(digits or _NO_CODE, bytes(query.mac), query.model)
         answer = answers.decide(query, registration, at)
         if not known:
             # As for an EDOS query: the same steps for all.
@@ -194,8 +188,9 @@ class Door:
                 f'"target":{_quoted(answer.target)}'
             )
         if answer.outcome != REDIRECTED:
+            self._tries.take(network, at)
             return _NOT_FOUND, [("Cache-Control", "no-store")], b""
-        self._tries.give_back(network, at, found=registration.organization_id)
+        self._tries.found(network, registration.organization_id)
         return _OK, _XML, body
 
     def _report_enumeration(self, network: str, at: float) -> None:

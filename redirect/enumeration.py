@@ -1,12 +1,14 @@
 """Slowing down who tries short codes one after another: how many wrong tries a door process lets each network make.
 
-For each source network a leaky bucket in one number (GCRA): the theoretical arrival time of the next try. A try is
-taken before the code is looked up and given back when the code works, so tries at the same moment cannot slip through
-together, and any number of phones with a right code may share an address. While a network's bucket is full its phones
-are refused unseen, also those with a right code: otherwise the wrong ones would still show which are right.
+For each source network a leaky bucket in one number (GCRA): the theoretical arrival time of the next try. Only wrong
+tries are taken, so any number of phones with a right code may share an address, and cost next to nothing. While a
+network's bucket is full its phones are refused unseen, also those with a right code: otherwise the wrong ones would
+still show which are right.
 
 Each process has its own buckets, so a network has the limit once for each process of each door, and a restart forgets
-them. The memory is bounded: of more than MOST_NETWORKS the one that tried longest ago is forgotten, and may begin anew.
+them; tries at the very same moment can slip through together, at most as many as the process has
+threads. The memory is bounded: of more than MOST_NETWORKS the one that tried longest ago is forgotten, and may begin
+anew.
 """
 
 from collections import OrderedDict
@@ -40,8 +42,13 @@ class Tries:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._lock = Lock()
 
-    def take(self, network: str, at: float) -> float:
-        """Take one try of `network` at `at` (seconds); gives 0, or after how many seconds there is one again."""
+    def wait(self, network: str, at: float) -> float:
+        """0 if `network` may try at `at` (seconds), or after how many seconds it may again."""
+        bucket = self._buckets.get(network)
+        return max(0.0, bucket.arrival - at - _PATIENCE) if bucket else 0.0
+
+    def take(self, network: str, at: float) -> None:
+        """Count one wrong try."""
         with self._lock:
             bucket = self._buckets.get(network)
             if bucket is None:
@@ -50,23 +57,14 @@ class Tries:
                     self._buckets.popitem(last=False)
             else:
                 self._buckets.move_to_end(network)
-            if bucket.arrival > at + _PATIENCE:
-                return bucket.arrival - at - _PATIENCE
             bucket.arrival = max(bucket.arrival, at) + SECONDS_A_TRY
-            return 0.0
 
-    def give_back(self, network: str, at: float, *, found: int | None = None) -> None:
-        """Undo a try that was right (a code of the organization `found`), or that nobody could answer."""
-        with self._lock:
-            bucket = self._buckets.get(network)
-            if bucket is None:
-                return
-            bucket.arrival -= SECONDS_A_TRY
-            if bucket.arrival <= at:
-                # It tried nothing wrong lately: nothing to remember.
-                del self._buckets[network]
-            elif found is not None and len(bucket.found) < _MOST_FOUND:
-                bucket.found.add(found)
+    def found(self, network: str, organization_id: int) -> None:
+        """Note whose code a network found that has tried wrong ones."""
+        bucket = self._buckets.get(network)
+        if bucket is not None and len(bucket.found) < _MOST_FOUND:
+            with self._lock:
+                bucket.found.add(organization_id)
 
     def report(self, network: str, at: float) -> list[int] | None:
         """The organizations of whose codes this network found one, when it is to be reported now; else None."""

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
+from onboarding import health
 from redirect.directory import Item, device_key, organization_key, profile_key, short_code_key
 
 # Keys that are looked up and written at once.
@@ -136,7 +137,7 @@ _EPOCH_SECONDS = {
     "postgresql": "extract(epoch FROM {0})::float8",
     "sqlite": "unixepoch({0}, 'subsec')",
 }
-_PROFILE_COLUMNS = "id, organization_id, enabled, targets, parameters, confirm, identity, match_model"
+_PROFILE_COLUMNS = "id, organization_id, enabled, targets, failing_targets, parameters, confirm, identity, match_model"
 
 
 def _devices(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
@@ -150,8 +151,11 @@ def _devices(where: str, parameters: list[object] | None = None) -> Iterator[Ite
 
 def _profiles(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
     for row in _rows(f"SELECT {_PROFILE_COLUMNS} FROM onboarding_redirectprofile {where}", parameters):
-        targets, further = (orjson.loads(value) if isinstance(value, str) else value for value in row[3:5])
-        value = [row[1], bool(row[2]), targets, sorted(further.items()), row[5], row[6], bool(row[7])]
+        documents = (orjson.loads(value) if isinstance(value, str) else value for value in row[3:6])
+        targets, failing, further = documents
+        # The choice is made here, once, and not in the door for each phone: it gives the first.
+        targets = health.in_order(targets, failing)
+        value = [row[1], bool(row[2]), targets, sorted(further.items()), row[6], row[7], bool(row[8])]
         yield profile_key(row[0]), orjson.dumps(value)
 
 

@@ -42,7 +42,7 @@ def make_user(*, organization: Organization | None = None, role: str = "staff", 
 def make_key(*, organization: Organization, scopes: list[str] | None = None, **over: Any) -> tuple[ApiKey, str]:
     """A key with every scope unless told otherwise; gives the row and its text."""
     values: dict[str, Any] = {"name": "test key", "scopes": scopes if scopes is not None else list(keys.SCOPES)} | over
-    return keys.create(organization=organization, **values)
+    return keys.create(**{"actor": ACTOR, "organization": organization, "at": AT} | values)
 
 
 def make_profile(*, organization: Organization | None = None, **over: Any) -> RedirectProfile:

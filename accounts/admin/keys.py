@@ -75,11 +75,14 @@ class ApiKeyAdmin(scope.VerbAdmin):
 
     def apply(self, request: HttpRequest, cleaned: Mapping[str, Any], row: ApiKey | None) -> ApiKey:
         days = cleaned["lifetime"]
+        at = timezone.now()
         made, text = keys.create(
+            actor=standing.actor_of(request),
             organization=self.chosen_organization(request, cleaned),
             name=cleaned["name"],
             scopes=cleaned["scopes"],
-            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+            at=at,
+            expires_at=at + timedelta(days=int(days)) if days else None,
         )
         request.new_key = text  # type: ignore[attr-defined]
         return made
@@ -98,7 +101,7 @@ class ApiKeyAdmin(scope.VerbAdmin):
         return response
 
     def end(self, request: HttpRequest, row: ApiKey) -> None:
-        keys.revoke(row, at=timezone.now())
+        keys.revoke(row, actor=standing.actor_of(request), at=timezone.now())
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:
         if query or filtered:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
@@ -76,10 +77,13 @@ class MembershipAdmin(scope.VerbAdmin):
         return ("user", "organization") if obj else ()
 
     def apply(self, request: HttpRequest, cleaned: Mapping[str, Any], row: Membership | None) -> Membership:
+        actor, at = standing.actor_of(request), timezone.now()
         if row is not None:
             assert isinstance(request.user, User)
-            return people.change_role(row, role=cleaned["role"], by=request.user)
+            return people.change_role(row, role=cleaned["role"], by=request.user, actor=actor, at=at)
         return people.add(
+            actor=actor,
+            at=at,
             organization=self.chosen_organization(request, cleaned),
             username=cleaned["username"],
             role=cleaned["role"],
@@ -90,7 +94,7 @@ class MembershipAdmin(scope.VerbAdmin):
 
     def end(self, request: HttpRequest, row: Membership) -> None:
         assert isinstance(request.user, User)
-        people.remove(row, by=request.user)
+        people.remove(row, by=request.user, actor=standing.actor_of(request), at=timezone.now())
 
     @admin.action(description="Remove from the organization", permissions=["delete"])
     def remove_selected(self, request: HttpRequest, queryset: QuerySet[Membership]) -> Any:

@@ -1,13 +1,15 @@
-"""Devices: the list, a device's page with its timeline, and the two ways to end or explain it."""
+"""Devices: the list with its search and saved filters, and a device's page, which follows the phone while it moves."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -16,14 +18,20 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import standing
-from accounts.admin import scope
+from accounts.admin import scope, wording
 from accounts.admin.wording import ParsedField, VerbForm
-from onboarding import registry
-from onboarding.admin import drawing, explain, filters, lookup, timeline
+from accounts.models import User
+from onboarding import examplephone, registry, savedfilters
+from onboarding.admin import advice, drawing, explain, filters, lookup, timeline
+from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
-from onboarding.models import Device
+from onboarding.models import Device, SavedFilter
+from onboarding.registration import Confirm
 from onboarding.registry import DeviceFields
 from onboarding.states import CustomizationState
+
+# Under the search box; more do not fit above the keyboard of a telephone.
+_MOST_OFFERED = 8
 
 
 class DeviceForm(VerbForm):
@@ -67,6 +75,7 @@ class DeviceAdmin(scope.VerbAdmin):
     # Labels above their fields: the form shares the width with the timeline.
     compressed_fields = False
     change_form_template = "onboarding/device.html"
+    change_list_template = "onboarding/devices.html"
     ending, ended = "Release", "released"
     ending_means = (
         "This phone is no longer yours: it gets no answer any more, and anybody who has its MAC may register it. "
@@ -82,7 +91,7 @@ class DeviceAdmin(scope.VerbAdmin):
         filters.OrganizationFilter,
     )
     search_fields = ("mac",)
-    search_help_text = "MAC, its beginning, or serial number"
+    search_help_text = "Beginning or end of a MAC or serial number, or words of the label"
     sortable_by = ("mac_address",)
     ordering = ("mac",)
     autocomplete_fields = ("profile", "organization")
@@ -94,8 +103,19 @@ class DeviceAdmin(scope.VerbAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if not search_term.strip():
             return queryset, False
-        condition = lookup.matching(search_term)
-        return (queryset.none() if condition is None else queryset.filter(condition)), False
+        found = lookup.devices(queryset, search_term, standing.of(request).viewer(self.seen_by))
+        request.search_is_cut = found.is_cut  # type: ignore[attr-defined]
+        return queryset.filter(pk__in=found.ids) if found.ids else queryset.none(), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        saved = list(SavedFilter.objects.filter(user_id=request.user.pk).order_by("name"))
+        present = savedfilters.query(request.GET.urlencode())
+        response = super().changelist_view(
+            request, {"saved_filters": saved, "present_query": present, **(extra_context or {})}
+        )
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["search_is_cut"] = getattr(request, "search_is_cut", False)
+        return response
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:
         may_add = self.has_add_permission(request)
@@ -108,7 +128,8 @@ class DeviceAdmin(scope.VerbAdmin):
         if query or filtered:
             return scope.Empty(
                 "No devices match",
-                "The search takes a MAC in any notation, the beginning of one, or the beginning of a serial number.",
+                "The search takes a MAC in any notation, the beginning or end of a MAC or serial number, and words of "
+                "the label.",
                 (("Show all devices", "?"),),
             )
         links = (("Register a device", "add/"),) if may_add else ()
@@ -161,8 +182,54 @@ class DeviceAdmin(scope.VerbAdmin):
     # The page
 
     def get_urls(self) -> Any:
-        view = self.admin_site.admin_view(self.explain_view)
-        return [path("<path:object_id>/explain/", view, name="onboarding_device_explain"), *super().get_urls()]
+        def page(route: str, view: Any, name: str) -> Any:
+            return path(route, self.admin_site.admin_view(view), name=f"onboarding_device_{name}")
+
+        return [
+            page("find/", self.find_view, "find"),
+            page("saved/", self.saved_view, "saved"),
+            page("<path:object_id>/explain/", self.explain_view, "explain"),
+            page("<path:object_id>/standing/", self.standing_view, "standing"),
+            *super().get_urls(),
+        ]
+
+    def find_view(self, request: HttpRequest) -> HttpResponse:
+        """The first devices that match what is being typed, as options under the search box."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        typed = request.GET.get("q", "")
+        rows: list[Device] = []
+        if typed.strip():
+            viewer = standing.of(request).viewer(self.seen_by)
+            found = lookup.devices(self.get_queryset(request), typed, viewer, most=_MOST_OFFERED)
+            rows = list(self.get_queryset(request).filter(pk__in=found.ids).order_by("mac")[: _MOST_OFFERED + 1])
+        return TemplateResponse(
+            request,
+            "onboarding/found.html",
+            {
+                "rows": [
+                    {"pk": row.pk, "mac": drawing.colons(row.mac), "device": row, "badge": drawing.badge(row.state)}
+                    for row in rows[:_MOST_OFFERED]
+                ],
+                "more": len(rows) > _MOST_OFFERED,
+                "typed": typed,
+            },
+        )
+
+    def saved_view(self, request: HttpRequest) -> HttpResponse:
+        """Save the list under a name, or forget one."""
+        assert isinstance(request.user, User)
+        kept = savedfilters.query(request.POST.get("query", ""))
+        if request.method == "POST" and self.has_view_permission(request):
+            try:
+                if "forget" in request.POST:
+                    savedfilters.forget(user=request.user, name=request.POST["forget"])
+                else:
+                    row = savedfilters.save(user=request.user, name=request.POST.get("name", ""), address=kept)
+                    self.message_user(request, f"The list is saved as {row.name}.", messages.SUCCESS)
+            except OnboardingError as error:
+                self.message_user(request, wording.sentence(error), messages.ERROR)
+        return HttpResponseRedirect(f"{self._list_address()}{'?' if kept else ''}{kept}")
 
     def explain_view(self, request: HttpRequest, object_id: str) -> Any:
         """What this phone would be answered now."""
@@ -171,29 +238,27 @@ class DeviceAdmin(scope.VerbAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return explain.page(request, self, device)
 
+    def standing_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The parts of a device's page that move with the phone; 204 while they are as the page has them (`seen`)."""
+        device = self.get_object(request, object_id)
+        if device is None:
+            # Released meanwhile: the page that asks stops asking.
+            return HttpResponse(status=410)
+        newest = device.changes.order_by("-id").values_list("pk", flat=True).first()
+        seen = _fingerprint(device, newest)
+        if request.GET.get("seen") == seen:
+            return HttpResponse(status=204)
+        return TemplateResponse(request, "onboarding/device_parts.html", _moving(request, device))
+
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         device: Device | None = kwargs.get("obj")
         if device is not None:
-            entries, more = timeline.of(device)
-            path_steps, aside_steps = drawing.way(device.state)
-            meaning, next_step = drawing.MEANINGS[CustomizationState(device.state)]
-            history = reverse("admin:onboarding_statechange_changelist")
-            context |= {
-                "device": device,
+            context |= _moving(request, device) | {
                 "title": drawing.colons(device.mac),
                 "subtitle": None,
-                "badge": drawing.badge(device.state),
-                "stalled": drawing.stalled_mark(device.stalled_at),
-                "since": drawing.ago(device.state_since),
-                "seen": drawing.ago(device.last_seen),
                 "claimed": drawing.ago(device.claimed_at),
-                "path_steps": path_steps,
-                "aside_steps": aside_steps,
-                "meaning": meaning,
-                "next_step": next_step,
-                "entries": entries,
-                "history_address": f"{history}?device__exact={device.pk}" if more else "",
                 "explain_address": reverse("admin:onboarding_device_explain", args=(device.pk,)),
+                "standing_address": reverse("admin:onboarding_device_standing", args=(device.pk,)),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -218,3 +283,44 @@ class DeviceAdmin(scope.VerbAdmin):
     @admin.display(description="Last seen")
     def seen(self, row: Device) -> SafeString:
         return drawing.ago(row.last_seen)
+
+
+def _fingerprint(device: Device, newest_change: int | None) -> str:
+    """Changes with everything that the moving parts of the page show."""
+    return f"{newest_change or 0}-{device.revision}-{device.changed_at.timestamp():.3f}"
+
+
+def _moving(request: HttpRequest, device: Device) -> dict[str, Any]:
+    """What the parts of a device's page show that move with the phone."""
+    entries, newest, more = timeline.of(device)
+    path_steps, aside_steps = drawing.way(device.state)
+    answer = explain.now(device)
+    values = examplephone.phone(MacAddress.parse(device.mac), device.model, device.serial)
+    state = CustomizationState(device.state)
+    case = advice.Case(
+        state=state,
+        state_since=device.state_since,
+        last_seen=device.last_seen,
+        outcome=answer.outcome,
+        remedy=answer.remedy,
+        confirm=device.profile.confirm if device.profile else Confirm.CALLBACK,
+        target=examplephone.expand(answer.target, values),
+        at=timezone.now(),
+    )
+    history = reverse("admin:onboarding_statechange_changelist")
+    return explain.drawn(answer) | {
+        "device": device,
+        "fingerprint": _fingerprint(device, newest),
+        "state_label": state.label,
+        "badge": drawing.badge(device.state),
+        "stalled": drawing.stalled_mark(device.stalled_at),
+        "since": drawing.ago(device.state_since),
+        "seen": drawing.ago(device.last_seen),
+        "path_steps": path_steps,
+        "aside_steps": aside_steps,
+        "meaning": drawing.MEANINGS[state][0],
+        "advice": advice.of(case),
+        "expanded_target": case.target,
+        "entries": entries,
+        "history_address": f"{history}?device__exact={device.pk}" if more else "",
+    }

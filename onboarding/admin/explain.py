@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from accounts.admin.wording import ParsedField
 from onboarding import answers, registrations
 from onboarding.admin import drawing
+from onboarding.answers import Answer
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 from onboarding.models import Device
 from onboarding.registration import PhoneQuery
@@ -75,6 +76,25 @@ def _explained(device: Device, said: dict[str, Any], *, among: "QuerySet[Device]
         certified_mac=certified,
     )
     answer = answers.decide(query, registrations.for_mac(mac, among=among), timezone.now().timestamp())
+    return drawn(answer) | {"document": answers.document(answer, lambda: example_links(mac)).decode()}
+
+
+def now(device: Device) -> Answer:
+    """What the phone would be answered if it said what is registered of it and showed its certificate.
+
+    Costs no query for a row that was read with its profile and organization.
+    """
+    mac = MacAddress.parse(device.mac)
+    profile = registrations.profile(device.profile) if device.profile else None
+    suspended = device.organization.suspended_at is not None
+    # As in the directory, only proven devices count.
+    registration = registrations.from_rows(device, profile, organization_suspended=suspended) if device.proven else None
+    query = PhoneQuery(mac=mac, model=device.model, serial=device.serial, firmware="", certified_mac=mac)
+    return answers.decide(query, registration, timezone.now().timestamp())
+
+
+def drawn(answer: Answer) -> dict[str, Any]:
+    """An answer with the rules that were tried, as the templates draw it."""
     return {
         "answer": answer,
         "redirected": answer.outcome == answers.REDIRECTED,
@@ -83,7 +103,6 @@ def _explained(device: Device, said: dict[str, Any], *, among: "QuerySet[Device]
             for name, verdict in answer.tried
         ],
         "untried": [name for name in answers.RULES[len(answer.tried) :] if name != answers.REDIRECTED],
-        "document": answers.document(answer, lambda: example_links(mac)).decode(),
     }
 
 

@@ -27,7 +27,7 @@ class StateChangeAdmin(scope.ScopedAdmin):
     list_display_links = ("happened",)
     list_filter = (filters.OrganizationFilter,)
     search_fields = ("mac",)
-    search_help_text = "MAC of a device that you still have"
+    search_help_text = "MAC, serial number or label of a device that you still have"
     ordering = ("-id",)
     fields = ()
 
@@ -40,12 +40,10 @@ class StateChangeAdmin(scope.ScopedAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if not search_term.strip():
             return queryset, False
-        condition = lookup.matching(search_term)
-        if condition is None:
-            return queryset.none(), False
-        # By way of the device, whose MAC and serial have an index.
-        own = Device.objects.visible_to(standing.of(request).viewer(self.seen_by)).filter(condition)
-        return queryset.filter(device_id__in=list(own.values_list("pk", flat=True)[:_MOST_FOUND])), False
+        # By way of the devices, which have the indexes.
+        viewer = standing.of(request).viewer(self.seen_by)
+        found = lookup.devices(Device.objects.visible_to(viewer), search_term, viewer, most=_MOST_FOUND)
+        return queryset.filter(device_id__in=found.ids) if found.ids else queryset.none(), False
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:
         if query or filtered:
@@ -59,7 +57,12 @@ class StateChangeAdmin(scope.ScopedAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row: StateChange = kwargs["obj"]
         device = Device.objects.visible_to(standing.of(request).viewer(self.seen_by)).filter(pk=row.device_id).first()
-        context |= {"entry": timeline.entry(row), "row": row, "mac": drawing.colons(row.mac), "device": device}
+        context |= {
+            "entry": timeline.entry(row, timeline.names_of_keys([row])),
+            "row": row,
+            "mac": drawing.colons(row.mac),
+            "device": device,
+        }
         context |= {"title": timeline.words(row.event), "subtitle": None}
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -120,7 +123,7 @@ class SightingAdmin(scope.ScopedAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet[Any], bool]:
         if not search_term.strip():
             return queryset, False
-        condition = lookup.matching(search_term, ("mac",))
+        condition = lookup.beginning_of_mac(search_term)
         return (queryset.none() if condition is None else queryset.filter(condition)), False
 
     @admin.display(description="MAC")

@@ -8,10 +8,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from accounts import standing
 from accounts.admin import scope
 from accounts.admin.wording import LinesField, VerbForm
 from onboarding import answers, profiles, registrations
@@ -60,7 +62,7 @@ class ProfileForm(VerbForm):
         _lines,
         label="Targets",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "placeholder": "https://cfg.example.net/$MA.xml"}),
-        help_text="One profile rule a line; phones get the first. Macros as $MA (the MAC) are expanded by the phone.",
+        help_text="One profile rule a line; phones get the first healthy one. They expand macros as $MA (the MAC).",
     )
     parameters = LinesField(
         parameters,
@@ -127,10 +129,13 @@ class RedirectProfileAdmin(scope.VerbAdmin):
             parameters=cleaned["parameters"] or {},
             **{name: cleaned[name] for name in names},
         )
+        actor = standing.actor_of(request)
         if row is not None:
-            return profiles.change(row, values=values, own=settings.OWN_ADDRESSES)
+            return profiles.change(row, actor=actor, values=values, own=settings.OWN_ADDRESSES, at=timezone.now())
         organization = self.chosen_organization(request, cleaned)
-        return profiles.create(organization=organization, values=values, own=settings.OWN_ADDRESSES)
+        return profiles.create(
+            actor=actor, organization=organization, values=values, own=settings.OWN_ADDRESSES, at=timezone.now()
+        )
 
     def what_holds(self, row: RedirectProfile) -> list[str]:
         # Three are enough to see which; counting them all could take long.
@@ -142,7 +147,7 @@ class RedirectProfileAdmin(scope.VerbAdmin):
         return [f"In use by {', '.join(shown)}{more}. Give them another profile first."]
 
     def end(self, request: HttpRequest, row: RedirectProfile) -> None:
-        profiles.delete(row)
+        profiles.delete(row, actor=standing.actor_of(request), at=timezone.now())
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:
         if query or filtered:

@@ -1,12 +1,13 @@
 """A phone's history in words, for its page and for the history's list."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.safestring import SafeString
 
+from accounts.models import ApiKey
 from onboarding import registry
 from onboarding.admin import drawing
 from onboarding.models import Device, StateChange
@@ -15,6 +16,8 @@ from onboarding.states import Event
 
 # A page shows so many; the rest is in the history's list.
 MOST_ON_A_PAGE = 50
+
+_API = "api"
 
 EVENTS: Mapping[str, str] = {
     Event.ASKED: "Asked this service where to go",
@@ -82,10 +85,11 @@ def refusal(reason: str) -> str:
     return REFUSALS.get(reason, reason)
 
 
-def entry(row: StateChange) -> Entry:
-    """A history row as it is drawn."""
+def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
+    """A history row as it is drawn; `keys` has the names of API keys by their prefixes."""
     evidence = {**row.evidence}
     by = str(evidence.pop("by", ""))
+    by = (keys or {}).get(by, by)
     own = row.event in (registry.CLAIMED, registry.CHANGED, registry.DISOWNED)
     dot = "own" if own else "refused" if row.refused else f"state-{row.after}" if row.after else "own"
     return Entry(
@@ -104,11 +108,25 @@ def entry(row: StateChange) -> Entry:
     )
 
 
-def of(device: Device) -> tuple[list[Entry], bool]:
-    """The newest entries of a device's history, newest first, and whether there are more."""
+def of(device: Device) -> tuple[list[Entry], int | None, bool]:
+    """The newest entries of a device's history, newest first; the newest row's id; and whether there are more."""
     # `id` is the order in which rows were written, which the index has; `at` may jump back for late evidence.
     rows = list(StateChange.objects.filter(device=device).order_by("-id")[: MOST_ON_A_PAGE + 1])
-    return [entry(row) for row in rows[:MOST_ON_A_PAGE]], len(rows) > MOST_ON_A_PAGE
+    keys = names_of_keys(rows)
+    entries = [entry(row, keys) for row in rows[:MOST_ON_A_PAGE]]
+    return entries, rows[0].pk if rows else None, len(rows) > MOST_ON_A_PAGE
+
+
+def names_of_keys(rows: Iterable[StateChange]) -> dict[str, str]:
+    """The names of the API keys that stand in these rows by their prefixes, if they are the same organization's.
+
+    Another organization's key that acted by a mandate keeps its prefix: its name is not this one's to see.
+    """
+    named = {(row.organization_id, str(row.evidence.get("by", ""))) for row in rows if row.source == _API}
+    if not named:
+        return {}
+    found = ApiKey.objects.filter(prefix__in={prefix for _, prefix in named})
+    return {key.prefix: f"API key {key.name}" for key in found if (key.organization_id, key.prefix) in named}
 
 
 def _printed(value: object) -> str:

@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from onboarding import answers, registrations
+from onboarding import answers, registrations, targethealth
 from onboarding.answers import REDIRECTED, Answer, Links
 from onboarding.api import shapes
 from onboarding.api.schema import operation
@@ -52,8 +52,14 @@ def _given(mac: MacAddress, answer: Answer) -> dict[str, Any]:
     return {
         "target": answer.target,
         "profile": answer.profile.id if answer.profile else None,
+        "skipped": _skipped(answer),
         "flat_profile": answers.document(answer, lambda: _links(mac)).decode(),
     }
+
+
+def _skipped(answer: Answer) -> list[dict[str, str]]:
+    rows = targethealth.skipped(answer.profile.id, answer.target) if answer.profile else []
+    return [{"target": row.target, "detail": targethealth.said(row)} for row in rows]
 
 
 def _links(mac: MacAddress) -> Links:

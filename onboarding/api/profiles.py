@@ -6,10 +6,11 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.http import Http404
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from onboarding import profiles
+from onboarding import profiles, targethealth
 from onboarding.api import etags, pagination, shapes
 from onboarding.api.fields import PageQuery
 from onboarding.api.schema import operation
@@ -19,47 +20,62 @@ from onboarding.profiles import ProfileFields
 
 
 def shown(profile: RedirectProfile) -> dict[str, Any]:
-    """A profile as partners see it."""
+    """What a profile's owner decides, as partners see it."""
     return dict(shapes.ProfileShown(profile).data)
+
+
+def target_health(profile: RedirectProfile) -> dict[str, Any]:
+    """What tests of its targets found, which stands beside it."""
+    return {"target_health": shapes.TargetHealth(targethealth.of_profile(profile), many=True).data}
+
+
+def _single(request: Request, profile: RedirectProfile, **options: Any) -> Response:
+    return etags.single(request, shown(profile), beside=target_health(profile), **options)
 
 
 class Profiles(PartnerView):
     scopes = {"GET": "profiles:read", "POST": "profiles:write"}
 
     @operation(
-        "profiles_list", "List your profiles, oldest first", answers={200: shapes.ProfileShown}, paged=True,
+        "profiles_list", "List your profiles, oldest first", answers={200: shapes.ProfileAnswered}, paged=True,
         query=PageQuery, scope="profiles:read",
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         query = PageQuery.read(request.query_params)
         purpose = f"profiles:{self.organization.pk}"
-        return pagination.page(self.profiles, by="id", query=query, purpose=purpose, show=shown)
+        rows = self.profiles.prefetch_related("checks")
+        return pagination.page(
+            rows, by="id", query=query, purpose=purpose, show=lambda row: {**shown(row), **target_health(row)}
+        )
 
     @operation(
-        "profiles_create", "Create a profile", body=shapes.ProfileInput, answers={201: shapes.ProfileShown},
+        "profiles_create", "Create a profile", body=shapes.ProfileInput, answers={201: shapes.ProfileAnswered},
         refusals=(409,), tagged=True, scope="profiles:write", missing=False,
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         values = _values(shapes.ProfileInput.read(request.data))
-        profile = profiles.create(organization=self.organization, values=values, own=settings.OWN_ADDRESSES)
+        profile = profiles.create(
+            actor=self.actor, organization=self.organization, values=values, own=settings.OWN_ADDRESSES,
+            at=timezone.now(),
+        )  # fmt: skip
         location = request.build_absolute_uri(f"{profile.pk}/")
-        return etags.single(request, shown(profile), status=201, location=location)
+        return _single(request, profile, status=201, location=location)
 
 
 class OneProfile(PartnerView):
     scopes = {"GET": "profiles:read", "PUT": "profiles:write", "PATCH": "profiles:write", "DELETE": "profiles:write"}
 
     @operation(
-        "profiles_read", "Read a profile", answers={200: shapes.ProfileShown}, tagged=True, scope="profiles:read"
+        "profiles_read", "Read a profile", answers={200: shapes.ProfileAnswered}, tagged=True, scope="profiles:read"
     )
     def get(self, request: Request, profile_id: int) -> Response:
         profile = self.profiles.filter(pk=profile_id).first()
         if profile is None:
             raise Http404
-        return etags.single(request, shown(profile))
+        return _single(request, profile)
 
     @operation(
-        "profiles_put", "Set all fields of a profile", body=shapes.ProfileInput, answers={200: shapes.ProfileShown},
+        "profiles_put", "Set all fields of a profile", body=shapes.ProfileInput, answers={200: shapes.ProfileAnswered},
         refusals=(409,), tagged=True, scope="profiles:write",
         more="Optional fields that are absent are set to their defaults.",
     )  # fmt: skip
@@ -70,7 +86,7 @@ class OneProfile(PartnerView):
 
     @operation(
         "profiles_patch", "Change some fields of a profile", body=shapes.ProfileInput,
-        answers={200: shapes.ProfileShown}, refusals=(409,), tagged=True, scope="profiles:write",
+        answers={200: shapes.ProfileAnswered}, refusals=(409,), tagged=True, scope="profiles:write",
     )  # fmt: skip
     def patch(self, request: Request, profile_id: int) -> Response:
         given = shapes.ProfileInput.read(request.data, partial=True)
@@ -85,7 +101,7 @@ class OneProfile(PartnerView):
     )  # fmt: skip
     def delete(self, request: Request, profile_id: int) -> Response:
         with transaction.atomic():
-            profiles.delete(self._locked(profile_id))
+            profiles.delete(self._locked(profile_id), actor=self.actor, at=timezone.now())
         return Response(status=204)
 
     def _locked(self, profile_id: int) -> RedirectProfile:
@@ -97,7 +113,26 @@ class OneProfile(PartnerView):
         return profile
 
     def _changed(self, profile: RedirectProfile, values: ProfileFields) -> Response:
-        return etags.single(self.request, shown(profiles.change(profile, values=values, own=settings.OWN_ADDRESSES)))
+        changed = profiles.change(
+            profile, actor=self.actor, values=values, own=settings.OWN_ADDRESSES, at=timezone.now()
+        )
+        return _single(self.request, changed)
+
+
+class CheckProfile(PartnerView):
+    scopes = {"POST": "profiles:write"}
+
+    @operation(
+        "profiles_check", "Test a profile's targets now", answers={202: shapes.ProfileAnswered}, scope="profiles:write",
+        more="Results stand in the profile's `target_health` within seconds. They are tested every hour anyway, and when "
+        "the profile is changed.",
+    )  # fmt: skip
+    def post(self, request: Request, profile_id: int) -> Response:
+        profile = self.profiles.filter(pk=profile_id).first()
+        if profile is None:
+            raise Http404
+        targethealth.check_now(profile, at=timezone.now())
+        return Response({**shown(profile), **target_health(profile)}, status=202)
 
 
 def _values(given: dict[str, Any]) -> ProfileFields:

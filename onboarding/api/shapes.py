@@ -9,11 +9,12 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from onboarding import guessing
+from onboarding import guessing, targethealth
 from onboarding.answers import RULES
 from onboarding.api.fields import MAX_ID, Choice, Flag, Input, Number, PageQuery, Parsed, Text, Time
+from onboarding.health import Health
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
-from onboarding.models import STATES, Device, RedirectProfile, ShortCode, StateChange
+from onboarding.models import STATES, Device, RedirectProfile, ShortCode, StateChange, TargetCheck
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.registry import MAX_LABEL_LENGTH
 from onboarding.shortcodes import MOST_DEVICES
@@ -42,6 +43,18 @@ _PROFILE = {
     "match_model": False,
     "enabled": True,
     "stalled_after_minutes": 30,
+    "target_health": [
+        {
+            "target": "https://cfg.example.net/$MA.xml",
+            "status": "healthy",
+            "since": "2026-11-22T08:10:00Z",
+            "checked_at": "2026-11-22T09:10:00Z",
+            "detail": "Answers, but has no file for the example phone.",
+            "findings": ["no_example_file"],
+            "http_status": 404,
+            "certificate_expires_at": "2027-01-30T12:00:00Z",
+        }
+    ],
 }
 _DEVICE = {
     "mac": "00562B043615",
@@ -98,7 +111,7 @@ _CHANGE = {
 class ProfileInput(Input):
     name = Text(help_text="1 to 80 printable characters, unique among your profiles.")
     targets = serializers.ListField(
-        child=Text(allow_blank=True), help_text="Profile rules in order; phones are given the first."
+        child=Text(allow_blank=True), help_text="Profile rules in order; phones are given the first healthy one."
     )
     parameters = serializers.DictField(
         child=Text(allow_blank=True), required=False,
@@ -125,9 +138,27 @@ class ProfileInput(Input):
     )  # fmt: skip
 
 
-@extend_schema_serializer(
-    component_name="Profile", examples=[OpenApiExample("A profile", value=_PROFILE, response_only=True)]
-)
+class TargetHealth(serializers.Serializer[TargetCheck]):
+    target = serializers.CharField()
+    status = serializers.RegexField(
+        _one_of(map(str, Health)), source="health",
+        help_text="`failing` after three failed tests in a row; such a target is passed over while another is not. "
+        "`unknown`: not tested yet, or not to be told from here.",
+    )  # fmt: skip
+    since = serializers.DateTimeField(help_text="When this status began.")
+    checked_at = serializers.DateTimeField(allow_null=True)
+    detail = serializers.SerializerMethodField(help_text="What the last test found, as sentences.")
+    findings = serializers.ListField(child=serializers.CharField(), help_text="The same by name; the first decides.")
+    http_status = serializers.SerializerMethodField()
+    certificate_expires_at = serializers.DateTimeField(allow_null=True)
+
+    def get_detail(self, row: TargetCheck) -> str:
+        return targethealth.said(row)
+
+    def get_http_status(self, row: TargetCheck) -> int | None:
+        return row.http_status or None
+
+
 class ProfileShown(serializers.Serializer[RedirectProfile]):
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -139,6 +170,13 @@ class ProfileShown(serializers.Serializer[RedirectProfile]):
     match_model = serializers.BooleanField()
     enabled = serializers.BooleanField()
     stalled_after_minutes = serializers.IntegerField()
+
+
+@extend_schema_serializer(
+    component_name="Profile", examples=[OpenApiExample("A profile", value=_PROFILE, response_only=True)]
+)
+class ProfileAnswered(ProfileShown):
+    target_health = TargetHealth(many=True, help_text="What tests of the targets from this server found.")
 
 
 @extend_schema_serializer(
@@ -319,9 +357,15 @@ class RuleTried(serializers.Serializer[Any]):
     result = serializers.ChoiceField(["passed", "refused", "applied"])
 
 
+class SkippedTarget(serializers.Serializer[Any]):
+    target = serializers.CharField()
+    detail = serializers.CharField(allow_blank=True, help_text="What tests of it found.")
+
+
 class AnswerShown(serializers.Serializer[Any]):
     target = serializers.CharField(help_text="The profile rule that the phone would be given.")
     profile = serializers.IntegerField(allow_null=True, help_text="The id of the profile that gives it.")
+    skipped = SkippedTarget(many=True, help_text="The profile's targets that were passed over, since they fail.")
     flat_profile = serializers.CharField(
         help_text="The document, with the URLs made for this phone shown without their tokens."
     )

@@ -19,6 +19,7 @@ _describe_me = extend_schema_view(
 urlpatterns = [
     path("profiles/", profiles.Profiles.as_view()),
     path("profiles/<int:profile_id>/", profiles.OneProfile.as_view()),
+    path("profiles/<int:profile_id>/check/", profiles.CheckProfile.as_view()),
     path("devices/", devices.Devices.as_view()),
     path("devices/validate/", validate.Validate.as_view()),
     path("devices/<str:mac>/", devices.OneDevice.as_view()),

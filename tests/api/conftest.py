@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from accounts import views
 from accounts.models import Organization
 from tests.factories import make_key, make_organization
 
@@ -32,6 +33,12 @@ class PartnerClient:
 def _static_files() -> None:
     """WhiteNoise warns where `make run` has not yet collected the static files."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _whole_quotas() -> None:
+    """The counts of requests without a key outlive a test, as they are not in the database."""
+    views.counts().forget()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """API keys: who is let in, what a key tells of itself, and how one is made."""
 
+import time
 from datetime import timedelta
 from io import StringIO
 
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey, Organization
-from tests.factories import make_key, make_organization
+from tests.factories import ACTOR, make_key, make_organization
 
 
 def ask(header):
@@ -22,7 +23,7 @@ def test_wrong_expired_revoked_and_suspended_keys_look_alike(db):
     _, good = make_key(organization=organization)
     _, expired = make_key(organization=organization, expires_at=timezone.now() - timedelta(seconds=1))
     revoked_row, revoked = make_key(organization=organization)
-    keys.revoke(revoked_row, at=timezone.now())
+    keys.revoke(revoked_row, actor=ACTOR, at=timezone.now())
     _, suspended = make_key(organization=make_organization(suspended_at=timezone.now()))
     wrong_secret = good[:-4] + "AAAA"
     wrong_prefix = good.replace(good[3:11], "zzzzzzzz")
@@ -42,12 +43,24 @@ def test_wrong_expired_revoked_and_suspended_keys_look_alike(db):
 
 
 def test_a_key_stops_at_the_moment_it_expires(db):
-    row, key = make_key(organization=make_organization(), expires_at=timezone.now() + timedelta(hours=1))
+    expires_at = timezone.now() + timedelta(seconds=0.4)
+    _, key = make_key(organization=make_organization(), expires_at=expires_at)
     assert ask(f"Bearer {key}").status_code == 200
 
-    ApiKey.objects.filter(pk=row.pk).update(expires_at=timezone.now())
+    time.sleep(max(0.0, (expires_at - timezone.now()).total_seconds()))
 
     assert ask(f"Bearer {key}").status_code == 401
+
+
+def test_a_key_that_another_process_stopped_is_refused_within_a_second(db):
+    rows = [make_key(organization=make_organization()) for _ in range(2)]
+    assert {ask(f"Bearer {key}").status_code for _, key in rows} == {200}
+
+    ApiKey.objects.filter(pk=rows[0][0].pk).update(revoked_at=timezone.now())
+    Organization.objects.filter(pk=rows[1][0].organization_id).update(suspended_at=timezone.now())
+    time.sleep(1.0)
+
+    assert [ask(f"Bearer {key}").status_code for _, key in rows] == [401, 401]
 
 
 def test_me_tells_the_organization_the_key_and_the_limits(db):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accounts import keys
 from accounts.keys import UnknownScope, WeakKey
 from accounts.models import ApiKey, Organization
-from tests.factories import AT, make_key, make_organization
+from tests.factories import ACTOR, AT, make_key, make_organization
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)
@@ -104,8 +104,8 @@ def test_an_expired_key_is_of_no_use(organization):
 def test_a_revoked_key_is_of_no_use_and_stays_revoked(organization):
     row, text = make_key(organization=organization)
 
-    keys.revoke(row, at=AT)
-    keys.revoke(row, at=AT + SECOND)
+    keys.revoke(row, actor=ACTOR, at=AT)
+    keys.revoke(row, actor=ACTOR, at=AT + SECOND)
 
     assert keys.find(text, at=AT) is None
     assert ApiKey.objects.get().revoked_at == AT
@@ -173,7 +173,9 @@ def test_a_prefix_that_another_key_has_is_refused_as_such(organization):
 
 
 def test_a_key_that_was_made_elsewhere_works_and_is_not_kept(organization):
-    row, key = keys.create(organization=organization, name="scripted", scopes=["devices:read"], key="a-key-of-my-own")
+    row, key = make_key(
+        organization=organization, name="scripted", scopes=["devices:read"], key="a-key-of-my-own"
+    )
 
     assert key == "a-key-of-my-own"
     assert keys.find("a-key-of-my-own", at=AT) == row

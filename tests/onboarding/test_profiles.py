@@ -11,7 +11,7 @@ from onboarding.models import Device, RedirectProfile, StateChange
 from onboarding.profilerule import InvalidProfileRule
 from onboarding.profiles import InvalidProfile, ProfileFields, ProfileInUse, ProfileNameTaken
 from onboarding.targets import InvalidTargets, TargetPointsBack
-from tests.factories import OWN, make_device, make_organization, make_profile
+from tests.factories import ACTOR, AT, OWN, make_device, make_organization, make_profile
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,9 @@ def fields(**over):
 
 
 def create(organization=None, **over):
-    return profiles.create(organization=organization or make_organization(), values=fields(**over), own=OWN)
+    return profiles.create(
+        actor=ACTOR, organization=organization or make_organization(), values=fields(**over), own=OWN, at=AT
+    )
 
 
 def test_a_profile_is_stored_in_its_normal_form():
@@ -73,7 +75,7 @@ def test_a_wrong_change_changes_nothing(over, error, field):
     profile = create()
 
     with pytest.raises(error):
-        profiles.change(profile, values=fields(**{"targets": ["https://new.net/"]} | over), own=OWN)
+        profiles.change(profile, values=fields(**{"targets": ["https://new.net/"]} | over), own=OWN, actor=ACTOR, at=AT)
 
     assert RedirectProfile.objects.get().targets == profile.targets == ["https://cfg.example.net/$MA.xml"]
 
@@ -87,14 +89,14 @@ def test_a_name_is_taken_within_the_organization_only():
     with pytest.raises(ProfileNameTaken):
         create(organization)
     with pytest.raises(ProfileNameTaken):
-        profiles.change(other, values=fields(), own=OWN)
+        profiles.change(other, values=fields(), own=OWN, actor=ACTOR, at=AT)
     assert RedirectProfile.objects.get(pk=other.pk).name == "Other"
 
 
 def test_a_change_sets_every_field():
     profile = create(match_model=True, stalled_after_minutes=5, parameters={"ACS_URL": "y"})
 
-    profiles.change(profile, values=fields(name="New", enabled=False), own=OWN)
+    profiles.change(profile, values=fields(name="New", enabled=False), own=OWN, actor=ACTOR, at=AT)
 
     stored = RedirectProfile.objects.get()
     assert (stored.name, stored.enabled, stored.match_model, stored.stalled_after_minutes) == ("New", False, False, 30)
@@ -107,13 +109,13 @@ def test_a_used_profile_is_not_deleted_and_finding_that_out_is_cheap():
         make_device(profile=profile)
 
     with CaptureQueriesContext(connection) as queries, pytest.raises(ProfileInUse) as caught:
-        profiles.delete(profile)
+        profiles.delete(profile, actor=ACTOR, at=AT)
 
     assert caught.value.code == "profile_in_use"
     assert len(queries) == 1
     assert "LIMIT 1" in queries[0]["sql"]
     Device.objects.update(profile=None)
-    profiles.delete(profile)
+    profiles.delete(profile, actor=ACTOR, at=AT)
     assert not RedirectProfile.objects.exists()
 
 

@@ -219,7 +219,7 @@ def test_a_profile_that_is_deleted_while_it_is_given_is_given_or_deleted():
             lambda device=device, profile=profile: registry.associate(
                 actor=ACTOR, device=device, profile=profile, at=AT
             ),
-            lambda profile=profile: profiles.delete(RedirectProfile.objects.get(pk=profile.pk)),
+            lambda profile=profile: profiles.delete(RedirectProfile.objects.get(pk=profile.pk), actor=ACTOR, at=AT),
         )
 
         device.refresh_from_db()

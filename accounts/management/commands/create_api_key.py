@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts import keys
+from accounts.actors import Actor
 from accounts.models import Organization
 from onboarding.errors import OnboardingError
 
@@ -39,13 +40,15 @@ class Command(BaseCommand):
         name = options["name"].strip()
         if not 1 <= len(name) <= 80 or not name.isprintable():
             raise CommandError("A key's name has 1 to 80 printable characters.")
-        days = options["expires_days"]
+        days, at = options["expires_days"], timezone.now()
         try:
             row, key = keys.create(
+                actor=Actor("command", "create_api_key"),
                 organization=organization,
                 name=name,
                 scopes=options["scope"] or _USUAL,
-                expires_at=timezone.now() + timedelta(days=days) if days else None,
+                at=at,
+                expires_at=at + timedelta(days=days) if days else None,
             )
         except OnboardingError as error:
             raise CommandError(f"{error.detail} {error.remedy}") from error
