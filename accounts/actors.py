@@ -16,3 +16,8 @@ class Actor:
     organization_id: int | None = None
     address: str = ""
     request_id: str = ""
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether a person, a partner's key or an operator's command did it, and not a phone or the service itself."""
+        return self.source in {"api", "admin", "command"}

@@ -167,8 +167,8 @@ def verify(chain: int) -> Iterator[Flaw]:
             yield Flaw(chain, place, f"entry {row.pk} was altered, or not written by this service")
         if place <= position + 1 and not _follows(row, digest):
             yield Flaw(chain, place, f"entry {row.pk} does not follow the one before it")
-        mark = marks.pop(place, None)
-        if mark is not None and mark.digest != row.digest:
+        seen = marks.pop(place, None)
+        if seen is not None and seen.digest != row.digest:
             yield Flaw(chain, place, f"entry {row.pk} is not the one that the checkpoint has seen")
         position, digest = place, row.digest
     yield from _verify_end(chain, position, digest, marks)

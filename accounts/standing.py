@@ -32,6 +32,7 @@ class Standing:
     roles: Mapping[int, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     is_suspended: bool = False
+    requires_second_factor: bool = False
 
     @property
     def may_enter(self) -> bool:
@@ -66,6 +67,7 @@ def of_user(user: Any) -> Standing:
         roles={row.organization_id: row.role for row in live},
         names=tuple(row.organization.name for row in live),
         is_suspended=bool(rows) and not live,
+        requires_second_factor=any(row.organization.requires_second_factor for row in live),
     )
 
 

@@ -48,3 +48,9 @@ class TenantQuerySet(models.QuerySet):  # type: ignore[type-arg]  # generic in s
             for owner, profiles in viewer.limited:
                 seen |= Q(**{self.organization_column: owner, f"{self.profile_column}__in": profiles})
         return self.filter(seen)
+
+
+class ProfileQuerySet(TenantQuerySet):
+    """A QuerySet of rows that belong to an organization's profile."""
+
+    profile_column = "profile_id"

@@ -4,14 +4,16 @@ Each verb checks everything before it writes anything. Redeeming, which phones d
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from accounts import auditing
 from accounts.actors import Actor
 from accounts.models import Organization
 from activation.codes import ActivationCode
@@ -73,7 +75,7 @@ def issue(
     if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
         raise InvalidCodeRequest(f"A label has at most {MAX_LABEL_LENGTH} printable characters.", field="label")
     _check_email(email)
-    common = {
+    common: dict[str, Any] = {
         "organization": organization,
         "profile": profile,
         "model": str(model or ""),
@@ -93,6 +95,17 @@ def issue(
         try:
             with transaction.atomic():
                 IssuedCode.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT)
+                order = {
+                    "count": count, "profile": profile.pk, "expires_at": at + lifetime, "label": label, "email": email,
+                    "model": str(model or ""), "mac": str(mac or ""), "serial": str(serial or ""),
+                    "batch": common["batch"],
+                }  # fmt: skip
+                what = f"{count:,} activation codes" if count > 1 else str(rows[0])
+                given = {name: value for name, value in order.items() if value != ""}
+                auditing.record(
+                    actor, organization_id=organization.pk, action="code.issued", subject=what, at=at, after=given,
+                    thing=f"codes:{common['batch']}",
+                )  # fmt: skip
         except IntegrityError:
             if draw == _DRAWS:
                 raise
@@ -103,9 +116,12 @@ def issue(
 
 def revoke(*, actor: Actor, code: IssuedCode, at: datetime) -> IssuedCode:
     """Make a code worthless; its phone, if it has one already, gets no second answer. Again changes nothing."""
-    IssuedCode.objects.filter(pk=code.pk, revoked_at=None).update(
-        revoked_at=at, revoked_by=f"{actor.source}:{actor.name}"[:160], mail_due_at=None
-    )
+    with transaction.atomic():
+        done = IssuedCode.objects.filter(pk=code.pk, revoked_at=None).update(
+            revoked_at=at, revoked_by=f"{actor.source}:{actor.name}"[:160], mail_due_at=None
+        )
+        if done:
+            _record(actor, [code], "code.revoked", at=at)
     code.refresh_from_db()
     return code
 
@@ -119,7 +135,7 @@ def reissue(
     if held.redeemed_at is not None:
         raise CodeNotUsable("The code has been redeemed.", remedy="Issue a new code for another phone.")
     revoke(actor=actor, code=held, at=at)
-    return issue(
+    made, code_of_it = issue(
         actor=actor,
         organization=held.organization,
         profile=held.profile,
@@ -132,6 +148,8 @@ def reissue(
         at=at,
         vault=vault,
     )[0]
+    _record(actor, [held], "code.reissued", at=at, after={"code": made.pk})
+    return made, code_of_it
 
 
 @transaction.atomic
@@ -158,7 +176,27 @@ def reveal(
         ],
         batch_size=_ROWS_A_STATEMENT,
     )
+    for organization_id in sorted({row.organization_id for row in codes}):
+        own = [row for row in codes if row.organization_id == organization_id]
+        _record(actor, own, {"print": "code.printed", "export": "code.exported"}.get(purpose, "code.revealed"), at=at)
     return opened
+
+
+# An entry names so many codes; each reading has a row of its own besides (`AuditedReading`).
+_MOST_NAMED = 100
+
+
+def _record(
+    actor: Actor, codes: Sequence[IssuedCode], action: str, *, at: datetime, after: Mapping[str, object] | None = None
+) -> None:
+    """One entry for codes of one organization, however many."""
+    single = len(codes) == 1
+    named: dict[str, object] = {} if single else {"count": len(codes), "codes": [row.pk for row in codes[:_MOST_NAMED]]}
+    auditing.record(
+        actor, organization_id=codes[0].organization_id, action=action, at=at, after={**named, **(after or {})},
+        subject=str(codes[0]) if single else f"{len(codes):,} activation codes",
+        thing=f"code:{codes[0].pk}" if single else f"codes:{codes[0].batch}",
+    )  # fmt: skip
 
 
 def reseal(*, vault: Vault) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.db import transaction
+
+from accounts import auditing
 from accounts.actors import Actor
 from accounts.tenancy import Viewer
 from activation.limits import PHONE
@@ -57,14 +60,25 @@ def of(mac: MacAddress, viewer: Viewer, *, at: datetime) -> list[LockedOut]:
     return _closed(Bucket.objects.filter(key__startswith=f"{PHONE.name}:{mac}@"), at=at)
 
 
+@transaction.atomic
 def lift(*, actor: Actor, mac: MacAddress, viewer: Viewer, at: datetime) -> int:
     """Let a phone try again, wherever it is; gives in how many networks it was locked out. Raises NotLockedOut."""
     closed = of(mac, viewer, at=at)
     if not closed:
         raise NotLockedOut(f"{mac.colons} is not locked out.", field="mac")
+    owner = Device.objects.filter(mac=str(mac)).values_list("organization_id", flat=True).first()
+    auditing.record(
+        actor, organization_id=owner or _own(viewer), action="lockout.lifted", subject=f"phone {mac.colons}", at=at,
+        before={"networks": [phone.network for phone in closed]}, thing=f"device:{mac}",
+    )  # fmt: skip
     Bucket.objects.filter(key__in=[f"{PHONE.name}:{phone.mac}@{phone.network}" for phone in closed]).delete()
     logger.info("%s let %s try activation codes again", actor.name, mac)
     return len(closed)
+
+
+def _own(viewer: Viewer) -> int | None:
+    """Whose audit tells of a phone that belongs to nobody: the viewer's own organization, or else the operator's."""
+    return min(viewer.organization_ids) if len(viewer.organization_ids) == 1 else None
 
 
 def _closed(buckets: object, *, at: datetime) -> list[LockedOut]:

@@ -9,7 +9,7 @@ from django.db.models.functions import Length, Upper
 from django.db.models.lookups import Exact
 
 from accounts.models import Organization
-from accounts.tenancy import TenantQuerySet
+from accounts.tenancy import ProfileQuerySet, TenantQuerySet
 from activation.status import CodeStatus
 from onboarding.models import RedirectProfile
 
@@ -17,7 +17,7 @@ from onboarding.models import RedirectProfile
 OPEN = Q(redeemed_at=None, revoked_at=None)
 
 
-class IssuedCodeQuerySet(TenantQuerySet):
+class IssuedCodeQuerySet(ProfileQuerySet):
     def with_status(self, status: CodeStatus, *, at: datetime) -> Self:
         """The codes that have this status at a moment; the same rule as `status.status`."""
         return self.filter(

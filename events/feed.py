@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from django.db import transaction
 
@@ -34,22 +35,20 @@ def page(viewer: Viewer, *, after: int | None, limit: int, types: frozenset[str]
 
     Costs one indexed search. A page may hold fewer events than there are: `next` tells where to go on.
     """
-    with transaction.atomic():
-        # First: whatever has a position up to this one was committed with it.
-        place = Sequencer.objects.filter(pk=1).first() or Sequencer()
-        if after is None:
-            after = place.pruned_to
-        if not place.pruned_to <= after <= place.position:
-            raise CursorExpired("The events after this cursor are no longer known.", field="after")
-        rows = Event.objects.visible_to(viewer).filter(position__gt=after, position__lte=place.position)
-        rows = rows.order_by("position")
-        end = place.position
-        if types:
-            beyond = list(rows.values_list("position", flat=True)[MOST_LOOKED_AT - 1 : MOST_LOOKED_AT])
-            end = beyond[0] if beyond else end
-            rows = rows.filter(position__lte=end, type__in=types)
-        events = list(rows[:limit])
-        return Page(events, events[-1].position if len(events) == limit else end)
+    # First: whatever has a position up to this one was committed with it.
+    place = Sequencer.objects.filter(pk=1).first() or Sequencer()
+    rows = Event.objects.visible_to(viewer).filter(position__gt=after or 0, position__lte=place.position)
+    rows, end = rows.order_by("position"), place.position
+    if types:
+        beyond = list(rows.values_list("position", flat=True)[MOST_LOOKED_AT - 1 : MOST_LOOKED_AT])
+        end = beyond[0] if beyond else end
+        rows = rows.filter(position__lte=end, type__in=types)
+    events = list(rows[:limit])
+    # Last: what was deleted while this was read was not read.
+    pruned_to = Sequencer.objects.filter(pk=1).values_list("pruned_to", flat=True).first() or 0
+    if after is not None and not pruned_to <= after <= place.position:
+        raise CursorExpired("The events after this cursor are no longer known.", field="after")
+    return Page(events, events[-1].position if len(events) == limit else end)
 
 
 def prune(*, before: datetime, most: int = 500_000) -> int:
@@ -63,7 +62,7 @@ def prune(*, before: datetime, most: int = 500_000) -> int:
     while deleted < most:
         # Their ids grow with time: no index of the times is needed.
         rows = WebhookDelivery.objects.order_by("pk").values_list("pk", "at")[:_ROWS_AT_ONCE]
-        old = [pk for pk, at in rows if at < before]
+        old = [pk for pk, _ in takewhile(lambda row: row[1] < before, rows)]
         WebhookDelivery.objects.filter(pk__in=old).delete()
         deleted += len(old)
         if len(old) < _ROWS_AT_ONCE:
@@ -77,7 +76,7 @@ def _prune_events(before: datetime) -> int:
     if place is None:
         return 0
     rows = Event.objects.order_by("position").values_list("position", "recorded_at")[:_ROWS_AT_ONCE]
-    old = [position for position, recorded_at in rows if recorded_at < before]
+    old = [position for position, _ in takewhile(lambda row: row[1] < before, rows)]
     if old:
         Event.objects.filter(position__lte=old[-1]).delete()
         Sequencer.objects.filter(pk=1).update(pruned_to=old[-1])

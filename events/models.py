@@ -15,7 +15,7 @@ class Event(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, db_index=False, related_name="+")
     type = models.CharField(max_length=32)
     at = models.DateTimeField(help_text="When it happened.")
-    recorded_at = models.DateTimeField(help_text="When it got its position: never falls from one position to the next.")
+    recorded_at = models.DateTimeField(help_text="When it got its position.")
     data = models.JSONField(default=dict)
 
     objects = TenantQuerySet.as_manager()

@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from events import kinds
 from events.kinds import Change, Happening
@@ -85,12 +86,11 @@ def sequence(*, at: datetime, limit: int = BATCH) -> tuple[int, int]:
     made = [happening for change, device in _described(changes) for happening in kinds.happenings(change, device)]
     first = place.position + 1
     if made:
-        # Never back, even if this machine's clock went: pruning goes by it.
         _insert(made, first, at)
         _queue(made, first, at=at)
         place.position += len(made)
     _refill(place, at=at)
-    place.save()
+    place.save(update_fields=["read_to", "gaps", "position"])
     return len(changes), len(made)
 
 
@@ -115,17 +115,20 @@ def _read(place: Sequencer, limit: int) -> list[Change]:
         gaps = _left(gaps, late, complete=len(late) < limit)
     # No further than gaps can be remembered.
     room = min(limit - len(late), MOST_GAPS - len(gaps))
-    new = _after(place.read_to, room) if room > 0 else []
-    found = _missing(place.read_to, new)
+    new = _rows(StateChange.objects.filter(pk__gt=place.read_to).order_by("pk")[:room]) if room > 0 else []
+    found = _missing(place.read_to, [change.id for change in new])
     if found and connection.vendor == "postgresql":
         # After the look at the rows: whoever took one of these ids holds its lock still, or has committed since.
         writers = _writers()
         gaps += [_Gap(first, last, writers) for first, last in found]
     if new:
-        place.read_to = new[-1]
+        place.read_to = new[-1].id
     place.gaps = [[gap.first, gap.last, sorted(gap.writers)] for gap in gaps]
-    rows = StateChange.objects.filter(pk__in=[*late, *new]).order_by("pk").values_list(*_FIELDS)
-    return [Change(*row) for row in rows]
+    return [*(_rows(StateChange.objects.filter(pk__in=late).order_by("pk")) if late else ()), *new]
+
+
+def _rows(changes: "QuerySet[StateChange]") -> list[Change]:
+    return [Change(*row) for row in changes.values_list(*_FIELDS)]
 
 
 def _writers() -> frozenset[str]:
@@ -138,10 +141,6 @@ def _in_gaps(gaps: Sequence[_Gap], limit: int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(_IN_GAPS, [[gap.first for gap in gaps], [gap.last for gap in gaps], limit, limit])
         return [row[0] for row in cursor.fetchall()]
-
-
-def _after(read_to: int, room: int) -> list[int]:
-    return list(StateChange.objects.filter(pk__gt=read_to).order_by("pk").values_list("pk", flat=True)[:room])
 
 
 def _missing(read_to: int, ids: Sequence[int]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from django.db.models.functions import Length, Reverse, Upper
 from django.db.models.lookups import Exact
 
 from accounts.models import Organization
-from accounts.tenancy import TenantQuerySet
+from accounts.tenancy import ProfileQuerySet, TenantQuerySet
 
 
 def _one_of(column: str, values: list[str]) -> Q:
@@ -14,6 +14,10 @@ def _one_of(column: str, values: list[str]) -> Q:
 
 
 STATES = ["open", "pending", "custom_pending", "acquired", "unavailable", "aborted"]
+
+
+class RedirectProfileQuerySet(TenantQuerySet):
+    profile_column = "id"
 
 
 class RedirectProfile(models.Model):
@@ -54,7 +58,7 @@ class RedirectProfile(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = RedirectProfileQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -79,6 +83,7 @@ class TargetCheckQuerySet(TenantQuerySet):
     """Target checks, which belong to their profile's organization."""
 
     organization_column = "profile__organization_id"
+    profile_column = "profile_id"
 
 
 class TargetCheck(models.Model):
@@ -157,7 +162,7 @@ class Device(models.Model):
     resets_since = models.DateTimeField(null=True, blank=True)
     revision = models.BigIntegerField(default=0, help_text="Counts the writes of the state: the guard of each.")
 
-    objects = TenantQuerySet.as_manager()
+    objects = ProfileQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -286,7 +291,7 @@ class ShortCode(models.Model):
     is_full = models.BooleanField(default=False, help_text="As many phones as may have used it.")
     last_used_at = models.DateTimeField(null=True, blank=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = ProfileQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -17,6 +17,7 @@ from threading import Lock
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from accounts import auditing
 from accounts.actors import Actor
 from accounts.models import Organization
 from onboarding import bulkwrites, search, targets
@@ -267,6 +268,7 @@ def _end(held: Device, actor: Actor, details: Mapping[str, object], *, at: datet
         for waiting in UnsettledObservation.objects.filter(device=held).order_by("at", "id")
     ]  # fmt: skip
     bulkwrites.insert_changes([*rows, _own_row(held, DISOWNED, actor, details, at=at)])
+    _audit(actor, held, DISOWNED, details, {}, at=at)
     search.delete_words([_label(held)])
     held.delete()
 
@@ -343,6 +345,7 @@ def _claim(
             device.save(force_insert=True)
             search.write_words([_label(device)])
             bulkwrites.insert_changes(first_rows(device, sighting, columns, actor=actor, at=at))
+            _audit(actor, device, CLAIMED, {}, printed(columns), at=at)
             if sighting:
                 sighting.delete()
             return device
@@ -402,6 +405,7 @@ def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object]
     Device.objects.filter(pk=present.pk).update(**changes, changed_at=at)
     details = {"before": printed(before), "after": printed(changes)}
     bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
+    _audit(actor, present, CHANGED, details["before"], details["after"], at=at)
     if "label" in changes:
         search.delete_words([_label(present)])
     for name, value in changes.items():
@@ -410,6 +414,23 @@ def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object]
         search.write_words([_label(present)])
     present.changed_at = at
     return present
+
+
+def _audit(
+    actor: Actor,
+    device: Device,
+    event: str,
+    before: Mapping[str, object],
+    after: Mapping[str, object],
+    *,
+    at: datetime,
+) -> None:
+    """Leave the audit's entry, if somebody did it: what phones do, the history tells."""
+    if actor.is_somebody:
+        auditing.record(
+            actor, organization_id=device.organization_id, action=f"device.{event}", subject=f"device {device.mac}",
+            thing=f"device:{device.mac}", before=before, after=after, at=at,
+        )  # fmt: skip
 
 
 def printed(columns: Mapping[str, object]) -> dict[str, object]:

@@ -5,13 +5,14 @@ them for RESTING, since phones' users still type them from old leaflets.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 
+from accounts import auditing
 from accounts.actors import Actor
 from accounts.models import Organization
 from onboarding import registry
@@ -75,7 +76,7 @@ def enable(
             )
             present: ShortCodeRow | None = own.first()
             if present is not None:
-                return _changed(present, terms, at=at), False
+                return _changed(present, terms, actor, at=at), False
             # Also those enabled now: one that is disabled at this moment rests already.
             others = ShortCodeRow.objects.filter(code=code.digits).exclude(organization=organization)
             if others.filter(Q(disabled_at=None) | Q(disabled_at__gt=at - RESTING)).exists():
@@ -92,6 +93,7 @@ def enable(
                 valid_until=terms.valid_until,
                 max_devices=terms.max_devices,
             )
+            _record(actor, row, "short_code.enabled", at=at, after=_told(row))
             return row, True
     except IntegrityError:
         if not RedirectProfile.objects.filter(pk=terms.profile.pk).exists():
@@ -100,13 +102,17 @@ def enable(
         own_now = ShortCodeRow.objects.filter(organization=organization, code=code.digits, disabled_at=None).first()
         if own_now is None:
             raise taken from None
-        return _changed(own_now, terms, at=at), False
+        return _changed(own_now, terms, actor, at=at), False
 
 
 def disable(*, actor: Actor, row: ShortCodeRow, at: datetime) -> bool:
     """Disable the code at once; gives whether it was enabled."""
     enabled = ShortCodeRow.objects.filter(pk=row.pk, disabled_at=None)
-    return bool(enabled.update(disabled_at=at, disabled_by=f"{actor.source} {actor.name}"[:160]))
+    with transaction.atomic():
+        done = bool(enabled.update(disabled_at=at, disabled_by=f"{actor.source} {actor.name}"[:160]))
+        if done:
+            _record(actor, row, "short_code.disabled", at=at, before=_told(row))
+    return done
 
 
 def _check(organization: Organization, terms: Terms) -> None:
@@ -116,14 +122,42 @@ def _check(organization: Organization, terms: Terms) -> None:
         raise InvalidShortCodeTerms(f"max_devices is from 1 to {MOST_DEVICES}.", field="max_devices")
 
 
-def _changed(row: ShortCodeRow, terms: Terms, *, at: datetime) -> ShortCodeRow:
+@transaction.atomic
+def _changed(row: ShortCodeRow, terms: Terms, actor: Actor, *, at: datetime) -> ShortCodeRow:
+    before = _told(row)
     values = {"profile": terms.profile, "valid_until": terms.valid_until, "max_devices": terms.max_devices}
     full = Case(When(devices__gte=terms.max_devices, then=Value(True)), default=Value(False))
     ShortCodeRow.objects.filter(pk=row.pk).update(
         **values, is_full=full if terms.max_devices is not None else Value(False)
     )
     row.refresh_from_db()
+    after = _told(row)
+    if changed := [name for name in after if before[name] != after[name]]:
+        _record(
+            actor, row, "short_code.changed", at=at,
+            before={name: before[name] for name in changed}, after={name: after[name] for name in changed},
+        )  # fmt: skip
     return row
+
+
+def _told(row: ShortCodeRow) -> dict[str, object]:
+    """A short code's terms, as the audit keeps them."""
+    return {"profile": row.profile_id, "valid_until": row.valid_until, "max_devices": row.max_devices}
+
+
+def _record(
+    actor: Actor,
+    row: ShortCodeRow,
+    action: str,
+    *,
+    at: datetime,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    auditing.record(
+        actor, organization_id=row.organization_id, action=action, subject=f"short code {row}", at=at,
+        before=before, after=after, thing=f"short_code:{row.code}",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ class SessionStore(db.SessionStore):
     def create_model_instance(self, data: Mapping[str, Any]) -> Session:
         row: Session = super().create_model_instance(data)  # type: ignore[arg-type,assignment]
         entered = data.get(ENTERED)
-        if SESSION_KEY in data and entered:
+        if SESSION_KEY in data:
             row.user_id = int(data[SESSION_KEY])
+        if SESSION_KEY in data and entered:
             row.signed_in_at = datetime.fromtimestamp(entered["at"], UTC)
             row.last_seen_at = timezone.now()
             row.address, row.browser, row.factor = entered["address"], entered["browser"], entered["factor"]

@@ -36,6 +36,8 @@ def with_digits(row: IssuedCode, code: ActivationCode, *, at: datetime) -> dict[
 
 
 class CodeView(PartnerView):
+    keeps_to_profiles = True
+
     @property
     def codes(self) -> "QuerySet[IssuedCode]":
         """The codes that the caller may see."""

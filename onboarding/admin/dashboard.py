@@ -170,7 +170,7 @@ def _stalled(devices: "QuerySet[Device]") -> list[dict[str, Any]]:
             "pk", "mac", "label", "model", "profile__name", "stalled_at"
         )[: _STALLED_READ + 1]
     )
-    rows.sort(key=lambda row: row[5], reverse=True)
+    rows.sort(key=lambda row: row[5].timestamp() if row[5] else 0.0, reverse=True)
     return [
         {
             "address": reverse("admin:onboarding_device_change", args=(pk,)),

@@ -108,7 +108,8 @@ class DeviceAdmin(scope.VerbAdmin):
         return queryset.filter(pk__in=found.ids) if found.ids else queryset.none(), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        saved = list(SavedFilter.objects.filter(user_id=request.user.pk).order_by("name"))
+        assert isinstance(request.user, User)
+        saved = list(SavedFilter.objects.filter(user=request.user).order_by("name"))
         present = savedfilters.query(request.GET.urlencode())
         response = super().changelist_view(
             request, {"saved_filters": saved, "present_query": present, **(extra_context or {})}

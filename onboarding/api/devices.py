@@ -11,6 +11,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.mandates import OutsideMandate
 from onboarding import registry
 from onboarding.api import etags, pagination, shapes, takings
 from onboarding.api.schema import operation
@@ -26,6 +27,7 @@ def shown(device: Device) -> dict[str, Any]:
 
 
 class Devices(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "devices:read"}
 
     @operation(
@@ -39,6 +41,7 @@ class Devices(PartnerView):
 
 
 class OneDevice(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "devices:read", "PUT": "devices:write", "PATCH": "devices:write", "DELETE": "devices:write"}
 
     @operation("devices_read", "Read a device", answers={200: shapes.DeviceShown}, tagged=True, scope="devices:read")
@@ -68,6 +71,9 @@ class OneDevice(PartnerView):
                 own=settings.OWN_ADDRESSES,
                 at=timezone.now(),
             )
+            if self.limited and present is None and not claimed:
+                # The organization's own, but of another profile. Raised in the transaction, so that nothing is changed.
+                raise registry.DeviceTaken(f"{address} is not among the mandate's devices.", field="mac")
         location = request.build_absolute_uri(f"../{address}/") if claimed else ""
         return etags.single(request, shown(device), status=201 if claimed else 200, location=location)
 
@@ -115,7 +121,14 @@ class OneDevice(PartnerView):
         values |= {name: values[name] or "" for name in ("label", "target") if name in values}
         if values.get("profile") is not None:
             values["profile"] = self._profile(values["profile"])
-        return replace(base, **values)
+        fields = replace(base, **values)
+        if self.limited and fields.profile is None:
+            raise OutsideMandate(
+                "A device without a profile is none of the mandate's.",
+                field="profile",
+                remedy="Name one of the mandate's profiles.",
+            )
+        return fields
 
     def _profile(self, profile_id: int) -> RedirectProfile:
         profile = self.profiles.filter(pk=profile_id).first()

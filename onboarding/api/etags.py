@@ -16,7 +16,6 @@ from rest_framework.response import Response
 
 from onboarding.errors import OnboardingError
 
-
 _BESIDE = re.compile(r'("[0-9a-f]{32})-[0-9a-f]{8}(?=")')
 
 

@@ -22,6 +22,7 @@ OLDEST, FURTHEST_AHEAD = timedelta(days=30), timedelta(minutes=5)
 
 
 class Events(PartnerView):
+    keeps_to_profiles = True
     scopes = {"POST": "devices:write"}
 
     @operation(

@@ -17,6 +17,7 @@ from onboarding.registration import PhoneQuery
 
 
 class Explain(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "devices:read"}
 
     @operation(

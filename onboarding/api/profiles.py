@@ -10,6 +10,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.mandates import OutsideMandate
 from onboarding import profiles, targethealth
 from onboarding.api import etags, pagination, shapes
 from onboarding.api.fields import PageQuery
@@ -34,6 +35,7 @@ def _single(request: Request, profile: RedirectProfile, **options: Any) -> Respo
 
 
 class Profiles(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "profiles:read", "POST": "profiles:write"}
 
     @operation(
@@ -54,6 +56,11 @@ class Profiles(PartnerView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         values = _values(shapes.ProfileInput.read(request.data))
+        if self.limited:
+            raise OutsideMandate(
+                "The mandate is limited to some profiles, and a new one would be none of them.",
+                remedy="Ask the provider to create it and to name it in the mandate.",
+            )
         profile = profiles.create(
             actor=self.actor, organization=self.organization, values=values, own=settings.OWN_ADDRESSES,
             at=timezone.now(),
@@ -63,6 +70,7 @@ class Profiles(PartnerView):
 
 
 class OneProfile(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "profiles:read", "PUT": "profiles:write", "PATCH": "profiles:write", "DELETE": "profiles:write"}
 
     @operation(
@@ -120,12 +128,13 @@ class OneProfile(PartnerView):
 
 
 class CheckProfile(PartnerView):
+    keeps_to_profiles = True
     scopes = {"POST": "profiles:write"}
 
     @operation(
         "profiles_check", "Test a profile's targets now", answers={202: shapes.ProfileAnswered}, scope="profiles:write",
-        more="Results stand in the profile's `target_health` within seconds. They are tested every hour anyway, and when "
-        "the profile is changed.",
+        more="Results stand in the profile's `target_health` within seconds. They are tested every hour anyway, and "
+        "when the profile is changed.",
     )  # fmt: skip
     def post(self, request: Request, profile_id: int) -> Response:
         profile = self.profiles.filter(pk=profile_id).first()

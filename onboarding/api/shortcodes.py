@@ -24,6 +24,8 @@ def shown(row: ShortCodeRow) -> dict[str, Any]:
 
 
 class _View(PartnerView):
+    keeps_to_profiles = True
+
     @property
     def codes(self) -> "QuerySet[ShortCodeRow]":
         """The short codes that the caller may see, disabled ones too."""
@@ -80,6 +82,9 @@ class OneShortCode(_View):
             row, enabled = shortcodes.enable(
                 actor=self.actor, organization=self.organization, code=code, terms=terms, at=timezone.now()
             )
+            if self.limited and present is None and not enabled:
+                # The organization's own, but of another profile. Raised in the transaction, so that nothing is changed.
+                raise shortcodes.ShortCodeTaken(f"{code} cannot be had.", field="code")
         location = request.build_absolute_uri() if enabled else ""
         return etags.single(request, shown(row), status=201 if enabled else 200, location=location)
 

@@ -13,6 +13,7 @@ from onboarding.models import StateChange
 
 
 class Timeline(PartnerView):
+    keeps_to_profiles = True
     scopes = {"GET": "devices:read"}
 
     @operation(

@@ -1,13 +1,12 @@
 """`/devices/validate/`: would these rows be accepted? Changes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Organization
 from onboarding import registry
 from onboarding.api import shapes, takings
 from onboarding.api.schema import operation
@@ -17,6 +16,7 @@ from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 
 
 class Validate(PartnerView):
+    keeps_to_profiles = True
     # Whether a MAC is taken is what a claim would tell, so it takes the scope of a claim.
     scopes = {"POST": "devices:write"}
 
@@ -29,16 +29,27 @@ class Validate(PartnerView):
     def post(self, request: Request) -> Response:
         given = shapes.ValidateInput.read(request.data)
         takings.check(self.organization)
-        results = _judged(given["rows"], self.organization)
+        results = _judged(given["rows"], self._owned)
         if taken := list(dict.fromkeys(result["mac"] for result in results if result["status"] == "taken")):
             takings.note(taken, actor=self.actor, organization=self.organization, at=timezone.now())
         return Response({"results": results})
 
 
-def _judged(rows: Sequence[Mapping[str, object]], organization: Organization) -> list[dict[str, Any]]:
+    def _owned(self, macs: set[MacAddress]) -> dict[MacAddress, bool]:
+        """Which of these are claimed, and whether the caller may change them."""
+        owned = registry.owned(macs, self.organization)
+        if not self.limited:
+            return owned
+        mine = set(self.devices.filter(mac__in=[str(mac) for mac in owned]).values_list("mac", flat=True))
+        return {mac: str(mac) in mine for mac in owned}
+
+
+def _judged(
+    rows: Sequence[Mapping[str, object]], find_owned: Callable[[set[MacAddress]], dict[MacAddress, bool]]
+) -> list[dict[str, Any]]:
     """One result a row, in order."""
     read = [_read(row) for row in rows]
-    owned = registry.owned({mac for mac in read if isinstance(mac, MacAddress)}, organization)
+    owned = find_owned({mac for mac in read if isinstance(mac, MacAddress)})
     met: set[MacAddress] = set()
     results = []
     for number, (row, mac) in enumerate(zip(rows, read, strict=True), start=1):

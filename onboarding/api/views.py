@@ -20,6 +20,11 @@ class PartnerView(KeyedView):
     parser_classes = [BoundedJSONParser]
 
     @property
+    def limited(self) -> bool:
+        """Whether the caller holds a mandate for some profiles only."""
+        return bool(self.partner.viewer.limited)
+
+    @property
     def devices(self) -> "QuerySet[Device]":
         """The devices that the caller may see."""
         return Device.objects.visible_to(self.partner.viewer)

@@ -70,7 +70,8 @@ def test_me_tells_the_organization_the_key_and_the_limits(db):
 
     shown = ask(f"Bearer {key}").json()
 
-    assert shown["organization"] == {"name": "Provider X", "kind": "provider"}
+    assert shown["organization"] == {"id": organization.pk, "name": "Provider X", "kind": "provider"}
+    assert shown["mandates"] == []
     assert shown["key"] == {
         "name": "ci", "prefix": row.prefix, "scopes": ["devices:read"],
         "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
