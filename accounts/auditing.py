@@ -43,7 +43,8 @@ def record(
         at=at,
         source=actor.source[:16],
         name=actor.name[:160],
-        through_id=actor.organization_id,
+        # On its own things nobody acts through anybody.
+        through_id=actor.organization_id if actor.organization_id != organization_id else None,
         address=actor.address[:45],
         request_id=actor.request_id[:64],
         action=action,

@@ -37,6 +37,13 @@ class OutsideMandate(OnboardingError):
     remedy = "Stay within the mandate's profiles, or ask the provider to widen it."
 
 
+class NotTheProvider(OnboardingError):
+    """Somebody else than the provider would withdraw a mandate."""
+
+    code = "not_the_provider"
+    remedy = "Ask the provider to withdraw it, or just do not use it."
+
+
 class InvalidMandate(OnboardingError):
     """A mandate cannot be given like this."""
 

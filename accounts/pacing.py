@@ -64,9 +64,10 @@ def take(attempts: Sequence[Attempt], *, at: float) -> Closed | None:
         taken = _take(attempts, at=at)
         for attempt in attempts:
             if attempt.key not in taken:
+                closed = Closed(attempt, _opens_at(attempt, at=at))
                 # The others, which were taken.
                 transaction.set_rollback(True)
-                return Closed(attempt, _opens_at(attempt, at=at))
+                return closed
     return None
 
 

@@ -151,7 +151,8 @@ def suspend(user: User, *, actor: Actor, at: datetime) -> bool:
     """
     done = bool(User.objects.filter(pk=user.pk, is_active=True).update(is_active=False))
     if done:
-        _record_everywhere(actor, user, "person.suspended", at=at)
+        user.is_active = False
+        note_standing(user, actor=actor, at=at)
     return done
 
 
@@ -160,8 +161,37 @@ def resume(user: User, *, actor: Actor, at: datetime) -> bool:
     """Let a suspended person in again; gives whether they were suspended."""
     done = bool(User.objects.filter(pk=user.pk, is_active=False).update(is_active=True))
     if done:
-        _record_everywhere(actor, user, "person.resumed", at=at)
+        user.is_active = True
+        note_standing(user, actor=actor, at=at)
     return done
+
+
+def note_standing(user: User, *, actor: Actor, at: datetime) -> None:
+    """Tell each organization of a person that they are locked out, or let in again; the caller has written it."""
+    _record_everywhere(actor, user, "person.resumed" if user.is_active else "person.suspended", at=at)
+
+
+@transaction.atomic
+def admit(membership: Membership, *, actor: Actor, at: datetime) -> None:
+    """Give a person who has an account already a place in an organization."""
+    membership.save(force_insert=True)
+    _record(actor, membership, "person.added", at=at, after={"role": membership.role})
+
+
+@transaction.atomic
+def delete_account(user: User, *, actor: Actor, at: datetime) -> None:
+    """Delete an account with all its places: the operator's verb."""
+    _record_everywhere(actor, user, "person.removed", at=at)
+    auditing.record(
+        actor, organization_id=None, action="account.deleted", subject=f"account {user.get_username()}", at=at,
+        before={"email": user.email}, thing=f"account:{user.pk}",
+    )  # fmt: skip
+    user.delete()
+
+
+def lock(organization: Organization) -> None:
+    """Hold the organization's people: of two who remove each other, the second finds the first one gone."""
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
 
 def _is_own(membership: Membership, by: User | None) -> bool:
@@ -169,8 +199,8 @@ def _is_own(membership: Membership, by: User | None) -> bool:
 
 
 def _locked(membership: Membership) -> Membership:
-    """The membership as it is now. Its organization is locked: of two who remove each other, the second is refused."""
-    Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
+    """The membership as it is now, with its organization's people held."""
+    lock(membership.organization)
     held: Membership | None = Membership.objects.filter(pk=membership.pk).select_related("user").first()
     if held is None:
         raise PersonGone("The person does not belong to the organization any more.")
@@ -205,7 +235,7 @@ def _record(
 
 def _record_everywhere(actor: Actor, user: User, action: str, *, at: datetime) -> None:
     places = list(Membership.objects.filter(user=user).values_list("organization_id", flat=True))
-    for organization_id in places or [None]:
+    for organization_id in places:
         auditing.record(
             actor, organization_id=organization_id, action=action, subject=f"person {user.get_username()}", at=at,
             thing=f"person:{user.pk}",

@@ -93,8 +93,9 @@ class Counts:
         at = time.time() if at is None else at
         try:
             table = self._table(limit)
-            with self._opened().begin(write=True, db=table) as transaction:
-                key = subject.encode()
+            environment, key = self._opened(), subject.encode()
+            # One thread at a time: one that waits for LMDB's own lock would keep the interpreter from its holder.
+            with self._lock, environment.begin(write=True, db=table) as transaction:
                 standing = _standing(limit, transaction.get(key), at=at)
                 used = min(standing.used + uses, _MOST_USES)
                 if standing.used == 0 and transaction.stat(table)["entries"] >= _MOST_SUBJECTS:
@@ -120,7 +121,7 @@ class Counts:
         """Give everybody a whole quota."""
         environment = self._opened()
         for table in self._tables.values():
-            with environment.begin(write=True) as transaction:
+            with self._lock, environment.begin(write=True) as transaction:
                 transaction.drop(table, delete=False)
 
     def _opened(self) -> lmdb.Environment:

@@ -119,14 +119,12 @@ class KeyedView(APIView):
         seal = Seal(settings.CODE_KEYS, purpose="answers")
         attempt = idempotency.attempt(
             request.headers["Idempotency-Key"], key=self.partner.key, organization_id=self.organization.pk,
-            method=str(request.method), path=request.get_full_path(), body=request._request.body,
+            method=str(request.method), path=request.get_full_path(), body=self.body_digested(),
         )  # fmt: skip
         with transaction.atomic():
             kept = idempotency.begin(attempt, seal=seal, at=at)
             if kept is not None:
-                replayed = HttpResponse(kept.body, status=kept.status, headers=kept.headers)
-                replayed["Idempotent-Replayed"] = "true"
-                return replayed
+                return _replayed(kept)
             try:
                 # Apart, so that a refusal undoes what the handler did and is kept all the same.
                 with transaction.atomic():
@@ -142,9 +140,23 @@ class KeyedView(APIView):
                 idempotency.keep(attempt, answer, seal=seal, at=at)
         return response
 
+    def body_digested(self) -> bytes:
+        """What tells one request's body from another's: the body itself, unless a view knows better."""
+        return self.request._request.body
+
     def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
         finished = self.finalize_response(self.request, response, *self.args, **self.kwargs)  # type: ignore[arg-type]
         return finished.render() if isinstance(finished, Response) else finished
+
+
+def _replayed(kept: idempotency.Answer) -> HttpResponse:
+    response = HttpResponse(kept.body, status=kept.status)
+    # Not even Django's own Content-Type, which an answer without a body has not.
+    del response["Content-Type"]
+    for name, text in kept.headers.items():
+        response[name] = text
+    response["Idempotent-Replayed"] = "true"
+    return response
 
 
 def _show(standing: Standing, response: HttpResponseBase) -> None:

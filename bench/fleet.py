@@ -67,11 +67,11 @@ def register(fleet: Fleet) -> None:
         for number in range(fleet.devices)
     )
     with connection.cursor() as cursor:
-        cursor.cursor.copy_expert(f"COPY onboarding_device ({columns}) FROM STDIN", _Lines(lines))
+        cursor.cursor.copy_expert(f"COPY onboarding_device ({columns}) FROM STDIN", Lines(lines))
         cursor.execute("VACUUM ANALYZE")
 
 
-class _Lines(io.TextIOBase):
+class Lines(io.TextIOBase):
     """What COPY reads from: lines made as they are asked for."""
 
     def __init__(self, lines):

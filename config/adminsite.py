@@ -2,39 +2,50 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.core.paginator import InvalidPage
+from django.http import Http404, HttpRequest, HttpResponse
 from django.templatetags.static import static
 from django.urls import reverse
-from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 from accounts import standing
 from accounts.models import User
+from signin import guard, urls
+from signin.views import account, entrance
 
-_SUSPENDED = "Your organization is suspended, so its people cannot sign in. Ask the operator of this service."
-
-
-class SignInForm(AuthenticationForm):
-    """Says why a person with the right password may still not enter."""
-
-    def confirm_login_allowed(self, user: Any) -> None:
-        super().confirm_login_allowed(user)
-        if not standing.of_user(user).may_enter:
-            raise ValidationError(_SUSPENDED, code="suspended")
+own_password = account.own(account.password)
 
 
 class OnboardingAdminSite(UnfoldAdminSite):
-    """Lets in active staff, except people of whom every organization is suspended."""
+    """Lets in whom `signin` let in: there is no other way to sign in, and none past a required second factor."""
 
-    login_form = SignInForm
-    login_template = "accounts/sign_in.html"
     index_template = "onboarding/dashboard.html"
     index_title = "Where the phones stand"
     enable_nav_sidebar = True
 
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        # The theme reads the page's number as it comes.
+        page = request.GET.get("page", "")
+        if not (page.isascii() and page.isdecimal() and 0 < len(page) < 6):
+            asked = request.GET.copy()
+            asked["page"] = "1"
+            request.GET = asked  # type: ignore[assignment]  # the stubs know only what came
+        try:
+            return super().search(request, extra_context)
+        except InvalidPage:
+            raise Http404 from None
+
     def has_permission(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and standing.of(request).may_enter
+        return guard.may_enter(request)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return entrance.sign_in(request)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return own_password(request)
+
+    def extra_urls(self) -> list[Any]:
+        return urls.urlpatterns
 
 
 def stylesheet(request: HttpRequest) -> str:
@@ -71,6 +82,11 @@ def organization_names(request: HttpRequest) -> str:
     return "All organizations" if person.is_operator else ", ".join(person.names) or "No organization yet"
 
 
+def account_links(request: HttpRequest) -> list[dict[str, str]]:
+    """What the user menu offers beside signing out."""
+    return [{"title": "Your account", "link": reverse("admin:account")}]
+
+
 # Heading, then title, icon and the model whose list it opens.
 _SIDEBAR = (
     ("Phones", (
@@ -78,6 +94,7 @@ _SIDEBAR = (
         ("Redirect profiles", "alt_route", "onboarding_redirectprofile"),
         ("Activation codes", "dialpad", "activation_issuedcode"),
         ("Short codes", "tag", "onboarding_shortcode"),
+        ("Bulk work", "playlist_add_check", "operations_operation"),
         ("History", "history", "onboarding_statechange"),
         ("Sightings", "visibility", "onboarding_sighting"),
         ("Code guessing", "gpp_maybe", "onboarding_codeguessing"),
@@ -86,6 +103,9 @@ _SIDEBAR = (
         ("Organizations", "apartment", "accounts_organization"),
         ("People", "group", "accounts_membership"),
         ("API keys", "key", "accounts_apikey"),
+        ("Mandates", "handshake", "accounts_mandate"),
+        ("Webhooks", "webhook", "events_webhookendpoint"),
+        ("Audit", "fact_check", "accounts_auditentry"),
         ("Readings of codes", "policy", "activation_auditedreading"),
         ("User accounts", "manage_accounts", "accounts_user"),
     )),
@@ -96,6 +116,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar: lists that this person may open."""
     from django.contrib import admin
 
+    from onboarding.admin import bench
+
     listable = {
         f"{model._meta.app_label}_{model._meta.model_name}"
         for model, model_admin in admin.site._registry.items()
@@ -103,6 +125,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     }
     overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
     groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    if bench.may_work(request):
+        groups[0]["items"].append({"title": "Bench", "icon": "barcode_scanner", "link": reverse("bench")})
     for heading, entries in _SIDEBAR:
         items = [
             {"title": title, "icon": icon, "link": reverse(f"admin:{model}_changelist")}

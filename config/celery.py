@@ -5,6 +5,7 @@ import warnings
 
 from celery import Celery
 from celery.schedules import schedule
+from kombu import Queue
 
 from config import phones
 
@@ -23,6 +24,13 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
+    # What waits for other people's servers has a queue of its own, so that it may have a worker of its own: phones'
+    # observations do not wait for it. A worker that is told nothing takes both.
+    task_queues=[Queue("celery", routing_key="celery"), Queue("outbound", routing_key="outbound")],
+    task_routes={
+        "events.tasks.deliver": {"queue": "outbound", "routing_key": "outbound"},
+        "onboarding.tasks.check_targets": {"queue": "outbound", "routing_key": "outbound"},
+    },
     # A job that waited longer than its period was rung again meanwhile.
     beat_schedule={
         "apply observations": {
@@ -46,7 +54,22 @@ app.conf.update(
             "options": {"expires": 20.0},
         },
         "send mail": {"task": "activation.tasks.send_mail", "schedule": schedule(10.0), "options": {"expires": 10.0}},
+        "ring for operations": {
+            "task": "operations.tasks.ring",
+            "schedule": schedule(2.0),
+            "options": {"expires": 2.0},
+        },
+        "prune operations": {
+            "task": "operations.tasks.prune",
+            "schedule": schedule(3600.0),
+            "options": {"expires": 3600.0},
+        },
         "prune codes": {"task": "activation.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
+        "settle sign-ins": {
+            "task": "signin.tasks.settle",
+            "schedule": schedule(600.0),
+            "options": {"expires": 600.0},
+        },
         "prune": {"task": "onboarding.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
         "chain the audit": {
             "task": "accounts.tasks.chain",
@@ -58,6 +81,14 @@ app.conf.update(
             "schedule": schedule(3600.0),
             "options": {"expires": 3600.0},
         },
+        "make events": {"task": "events.tasks.sequence", "schedule": schedule(2.0), "options": {"expires": 2.0}},
+        "deliver webhooks": {"task": "events.tasks.deliver", "schedule": schedule(2.0), "options": {"expires": 2.0}},
+        "tell of paused webhooks": {
+            "task": "events.tasks.send_notices",
+            "schedule": schedule(30.0),
+            "options": {"expires": 30.0},
+        },
+        "prune events": {"task": "events.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
         "prune the feed": {
             "task": "redirect.tasks.prune_feed",
             "schedule": schedule(3600.0),

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "redirect",
     "activation",
     "operations",
+    "events",
 ]
 
 MIDDLEWARE = [
@@ -141,8 +142,9 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "STYLES": ["config.adminsite.stylesheet"],
     "COLORS": {"primary": "config.adminsite.primary_colors"},
-    "DASHBOARD_CALLBACK": "onboarding.admin.dashboard.context",
+    "DASHBOARD_CALLBACK": "config.home.context",
     "SIDEBAR": {"navigation": "config.adminsite.navigation"},
+    "ACCOUNT": {"navigation": "config.adminsite.account_links"},
 }
 
 # The theme's Alpine.js evaluates expressions from attributes, and the theme sets its colours in a <style> element.
@@ -213,12 +215,17 @@ SENDS_MAIL = bool(env.text("EMAIL_URL"))
 # History and sightings older than this are pruned by the daily job.
 AUDIT_KEPT_DAYS = env.number("AUDIT_KEPT_DAYS", 1095, least=1, most=36500)
 HISTORY_KEPT_DAYS = env.number("HISTORY_KEPT_DAYS", 730, least=1, most=36500)
+RESULTS_KEPT_DAYS = env.number("RESULTS_KEPT_DAYS", 30, least=1, most=3650)
 SIGHTINGS_KEPT_DAYS = env.number("SIGHTINGS_KEPT_DAYS", 90, least=1, most=3650)
+EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
 JOURNAL_KEPT_HOURS = env.number("JOURNAL_KEPT_HOURS", 24, least=1, most=8760)
 
 # Tests of targets: private networks that they may reach, and authorities beside the system's that sign for servers.
 TARGET_NETWORKS = env.networks("TARGET_NETWORKS")
 TARGET_CA_FILE = env.certificates("TARGET_CA_FILE")
+
+# Networks that webhooks may be sent to although they are not public; by http too.
+WEBHOOK_NETWORKS = env.networks("WEBHOOK_NETWORKS")
 
 LOGGING = {
     "version": 1,

@@ -24,11 +24,11 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from standardwebhooks import Webhook
 
-from accounts import auditing
+from accounts import auditing, mandates
 from accounts.actors import Actor
+from accounts.seals import Seal, SealUnreadable
 from events import schedule, signatures
 from events.models import Event, WebhookDelivery, WebhookEndpoint
-from events.sealing import Seal, SealBroken
 from onboarding.outbound import AddressNotAllowed, Client, InvalidUrl, Unreachable
 
 # Senders of one worker, and how many of them may be busy with endpoints that fail or are slow.
@@ -37,10 +37,11 @@ SENDERS, CAREFUL_SENDERS = 16, 8
 SLICE, SLICE_SECONDS = 200, 2.0
 # Slower than this on average, an endpoint counts as slow.
 SLOW_SECONDS = 1.0
-# A request takes 13 seconds at most (a name, a connection, an answer); a slice ends before its lease does.
+# One request, at most: a name and an answer. A slice ends before its lease does.
+_LONGEST_SECONDS = 13.0
 LEASE = timedelta(seconds=60)
-# A run begins nothing new after so long; after the first figure nothing that may take its time.
-RUN_SECONDS, CAREFUL_RUN_SECONDS = 10.0, 5.0
+# A run begins nothing new after so long, but for others while one is held up.
+RUN_SECONDS = 5.0
 
 EXCERPT = 200
 _READ_AT_MOST = 1024
@@ -83,9 +84,13 @@ class _Slice:
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
 
-    @property
-    def careful(self) -> bool:
-        return self.endpoint.failures > 0
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    """A sender at work: whether from the share for endpoints that fail or are slow, and since when."""
+
+    careful: bool
+    since: float
 
 
 def deliver_due(
@@ -94,17 +99,22 @@ def deliver_due(
     """Send what is due, for about `seconds`; gives how many attempts were made. `now` is the clock of the attempts."""
     began, made = time.monotonic(), 0
     slow: set[int] = set()
-    busy: dict[Future[_Slice], bool] = {}
+    busy: dict[Future[_Slice], _Busy] = {}
     careful_share = max(1, senders * CAREFUL_SENDERS // SENDERS)
     with ThreadPoolExecutor(max_workers=senders, thread_name_prefix="sender") as pool:
         while True:
-            spent = time.monotonic() - began
-            if spent < seconds:
-                careful = careful_share - sum(busy.values()) if spent < seconds * CAREFUL_RUN_SECONDS / RUN_SECONDS else 0
+            present = time.monotonic()
+            begins = present - began < seconds
+            # While one receiver takes its time, the others are not kept waiting for the end of this run.
+            held_up = present - began < seconds + _LONGEST_SECONDS and any(
+                present - one.since > SLICE_SECONDS for one in busy.values()
+            )
+            if begins or held_up:
+                careful = careful_share - sum(one.careful for one in busy.values()) if begins else 0
                 for part in _leased(senders - len(busy), careful, slow, at=now()):
                     signers = _signers(part.endpoint, seal, at=now())
-                    future = pool.submit(_send, part, signers, client, now)
-                    busy[future] = part.careful or part.endpoint.pk in slow
+                    is_careful = part.endpoint.failures > 0 or part.endpoint.pk in slow
+                    busy[pool.submit(_send, part, signers, client, now)] = _Busy(is_careful, present)
             if not busy:
                 return made
             done, _ = wait(busy, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -119,7 +129,7 @@ def deliver_due(
 
 def is_due(*, at: datetime) -> bool:
     """Whether anything could be sent now."""
-    return _due(at).exists()
+    return bool(_due(at).exists())
 
 
 # Leasing
@@ -152,18 +162,26 @@ def _leased(room: int, careful: int, slow: set[int], *, at: datetime) -> list[_S
             careful -= 1
             if careful < 0:
                 continue
+        if not _is_mandated(endpoint):
+            _pause(endpoint, "The mandate under which it was made has ended.", at=at)
+            continue
         endpoints.append(endpoint)
     WebhookEndpoint.objects.filter(pk__in=[row.pk for row in endpoints]).update(leased_until=at + LEASE)
     return [_Slice(endpoint, _messages(endpoint, at=at)) for endpoint in endpoints]
 
 
+def _is_mandated(endpoint: WebhookEndpoint) -> bool:
+    """Whether the partner that made it, if one did, may still have the provider's events sent."""
+    if endpoint.through_id is None:
+        return True
+    mandate = mandates.find(partner_id=endpoint.through_id, provider_id=endpoint.organization_id)
+    return mandate is not None and "webhooks:write" in mandate.scopes and not mandate.profile_ids
+
+
 def _messages(endpoint: WebhookEndpoint, *, at: datetime) -> list[Message]:
     """What is due, in the order of the events; of an endpoint that fails, the one that waits longest."""
     rows = WebhookDelivery.objects.filter(endpoint=endpoint, status="queued", next_attempt_at__lte=at)
-    if endpoint.failures:
-        rows = rows.order_by("next_attempt_at", "pk")[:1]
-    else:
-        rows = rows.order_by("pk")[:SLICE]
+    rows = rows.order_by("next_attempt_at", "pk")[:1] if endpoint.failures else rows.order_by("pk")[:SLICE]
     found = list(rows.values_list("pk", "attempt", "event", "payload"))
     positions = [event for _, _, event, _ in found if event is not None]
     events = {
@@ -175,7 +193,7 @@ def _messages(endpoint: WebhookEndpoint, *, at: datetime) -> list[Message]:
         if position is None:
             messages.append(Message(pk, attempt + 1, f"test_{pk}", json.dumps(payload)))
         elif position in events:
-            messages.append(Message(pk, attempt + 1, f"evt_{position}", _body(events[position])))
+            messages.append(Message(pk, attempt + 1, f"evt_{position}", body(events[position])))
         else:
             _cancel(pk, "The event is no longer kept.")
     return messages
@@ -185,7 +203,7 @@ def _cancel(delivery_id: int, reason: str) -> None:
     WebhookDelivery.objects.filter(pk=delivery_id).update(status="cancelled", next_attempt_at=None, error=reason)
 
 
-def _body(event: Event) -> str:
+def body(event: Event) -> str:
     """The event as in the feed; `timestamp` is what Standard Webhooks calls `at`."""
     at = event.at.isoformat().replace("+00:00", "Z")
     shown = {"id": event.message_id, "type": event.type, "timestamp": at, "at": at, "data": event.data}
@@ -195,10 +213,10 @@ def _body(event: Event) -> str:
 def _signers(endpoint: WebhookEndpoint, seal: Seal, *, at: datetime) -> list[Webhook]:
     """Empty where the seal cannot be opened."""
     try:
-        signers = [Webhook(seal.open(endpoint.secret))]
+        signers = [Webhook(seal.open(bytes(endpoint.secret)).decode())]
         if endpoint.old_secret is not None and endpoint.old_secret_until is not None and at < endpoint.old_secret_until:
-            signers.append(Webhook(seal.open(endpoint.old_secret)))
-    except SealBroken:
+            signers.append(Webhook(seal.open(bytes(endpoint.old_secret)).decode()))
+    except SealUnreadable:
         return []
     return signers
 
@@ -287,9 +305,12 @@ def _pause_if_hopeless(endpoint: WebhookEndpoint, outcome: Outcome, *, at: datet
     elif endpoint.failing_since is not None and outcome.at - endpoint.failing_since >= schedule.PAUSED_AFTER:
         answered = f"status {outcome.status}" if outcome.status is not None else outcome.error
         reason = f"Every attempt since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC failed; the last: {answered}"
-    if not reason or endpoint.paused_at is not None:
-        return
-    reason = reason[:200]
+    if reason and endpoint.paused_at is None:
+        _pause(endpoint, reason[:200], at=at)
+
+
+def _pause(endpoint: WebhookEndpoint, reason: str, *, at: datetime) -> None:
+    """Stop sending, on the record, with a notice to the organization's administrators."""
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
         paused_at=at, paused_reason=reason, notice_due_at=at, notice_tries=0
     )
@@ -310,7 +331,8 @@ _UPDATE = (
     "WHERE events_webhookdelivery.id = new.id AND events_webhookdelivery.status = 'queued'"
 )
 _UPDATE_POSTGRESQL = _UPDATE % (
-    f"unnest(%s::bigint[], {', '.join(f'%s::{kind}[]' for kind in _COLUMNS.values())}) AS new(id, {', '.join(_COLUMNS)})"
+    f"unnest(%s::bigint[], {', '.join(f'%s::{kind}[]' for kind in _COLUMNS.values())}) "
+    f"AS new(id, {', '.join(_COLUMNS)})"
 )
 _NAMED = ", ".join(f"value ->> {number} AS {name}" for number, name in enumerate(("id", *_COLUMNS)))
 _UPDATE_SQLITE = _UPDATE % f"(SELECT {_NAMED} FROM json_each(%s)) AS new"  # noqa: S608  (as above)
@@ -339,5 +361,3 @@ def _write(rows: Sequence[_Row]) -> None:
             adapt = connection.ops.adapt_datetimefield_value
             plain = [[adapt(value) if isinstance(value, datetime) else value for value in row] for row in rows]
             cursor.execute(_UPDATE_SQLITE, [orjson.dumps(plain).decode()])
-
-

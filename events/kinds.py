@@ -6,8 +6,8 @@
     device.state_changed    its customization state moved
     code.redeemed           a phone redeemed an activation code
 
-What was merely seen, or refused, makes no event. Data holds nothing secret: a provisioning rule that may hold a password
-is left out.
+What was merely seen, or refused, makes no event. Data holds nothing secret: a provisioning rule that may hold a
+password is left out.
 """
 
 from collections.abc import Iterator, Mapping

@@ -49,7 +49,7 @@ class Sequencer(models.Model):
 
 
 class WebhookEndpoint(models.Model):
-    """A receiver of events. What is sealed here signs what is sent there (`sealing`)."""
+    """A receiver of events. What is sealed here signs what is sent there (`accounts.seals`)."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="webhooks")
     url = models.CharField("URL", max_length=1024)
@@ -60,6 +60,10 @@ class WebhookEndpoint(models.Model):
     old_secret_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=160)
+    through = models.ForeignKey(
+        Organization, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="+",
+        help_text="Who made it under a mandate: it is paused when that ends.",
+    )  # fmt: skip
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_reason = models.CharField(max_length=200, blank=True, default="")
     # Events after this position have yet to be queued; none: it is up to date.
@@ -151,7 +155,9 @@ class WebhookDelivery(models.Model):
         indexes = [
             models.Index(fields=["endpoint", "-id"], name="delivery_by_endpoint"),
             # What waits: the queue of each endpoint.
-            models.Index(fields=["endpoint", "next_attempt_at", "id"], name="delivery_due", condition=Q(status="queued")),
+            models.Index(
+                fields=["endpoint", "next_attempt_at", "id"], name="delivery_due", condition=Q(status="queued")
+            ),
         ]
 
     def __str__(self) -> str:

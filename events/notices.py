@@ -24,7 +24,9 @@ def send_due(*, at: datetime) -> int:
         if not _lease(row, at=at):
             continue
         recipients = list(
-            User.objects.filter(memberships__organization=row.organization_id, memberships__role="admin", is_active=True)
+            User.objects.filter(
+                memberships__organization=row.organization_id, memberships__role="admin", is_active=True
+            )
             .exclude(email="")
             .order_by("pk")
             .values_list("email", flat=True)[:_MOST_RECIPIENTS]
@@ -52,6 +54,6 @@ def _text(row: WebhookEndpoint) -> str:
         f"The phone onboarding service has paused a webhook of {row.organization.name}.\n\n"
         f"Receiver: {row.url}\n"
         f"Reason:   {row.paused_reason}\n\n"
-        "Nothing is lost yet: events wait, for as long as they are kept. Mend the receiver, then resume the webhook in\n"
-        "the admin site or by POST /api/v1/webhooks/{id}/resume/. What waited is sent first.\n"
+        "Nothing is lost yet: events wait, for as long as they are kept. Mend the receiver, then resume the webhook\n"
+        "in the admin site or by POST /api/v1/webhooks/{id}/resume/. What waited is sent first.\n"
     ).replace("{id}", str(row.pk))

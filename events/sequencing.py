@@ -39,7 +39,7 @@ _FIELDS = (
     "evidence",
 )  # fmt: skip
 
-# Transactions that may have taken ids of the history. Whoever else holds such a lock is waited for in vain, not wrongly.
+# Transactions that may have taken ids of the history. Whoever else holds such a lock is waited for in vain, no more.
 _WRITERS = """
     SELECT DISTINCT virtualtransaction FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'onboarding_statechange'::regclass
@@ -218,9 +218,11 @@ def _queue(made: Sequence[Happening], first: int, *, at: datetime) -> None:
     endpoints = WebhookEndpoint.objects.filter(
         enabled=True, queued_to=None, organization_id__in={one.organization_id for one in made}
     )
+    # Locked: one that is switched off at this moment gets nothing any more.
+    endpoints = endpoints.select_for_update(no_key=True).order_by("pk")
     by_organization: dict[int, list[WebhookEndpoint]] = {}
     for endpoint in endpoints:
-        if endpoint.paused_at is not None or _is_full(endpoint):
+        if endpoint.paused_at is not None or _is_full(endpoint, MOST_QUEUED):
             WebhookEndpoint.objects.filter(pk=endpoint.pk).update(queued_to=first - 1)
         else:
             by_organization.setdefault(endpoint.organization_id, []).append(endpoint)
@@ -235,7 +237,7 @@ def _queue(made: Sequence[Happening], first: int, *, at: datetime) -> None:
     )
 
 
-def _is_full(endpoint: WebhookEndpoint, most: int = MOST_QUEUED) -> bool:
+def _is_full(endpoint: WebhookEndpoint, most: int) -> bool:
     queued = WebhookDelivery.objects.filter(endpoint=endpoint, status="queued").order_by()
     return queued.values_list("pk", flat=True)[most - 1 : most].exists()
 
@@ -243,7 +245,7 @@ def _is_full(endpoint: WebhookEndpoint, most: int = MOST_QUEUED) -> bool:
 def _refill(place: Sequencer, *, at: datetime, most_endpoints: int = 100) -> None:
     """Queue on from the feed for endpoints that were left behind and have room again."""
     behind = WebhookEndpoint.objects.filter(queued_to__isnull=False, enabled=True, paused_at=None)
-    for endpoint in behind.order_by("pk")[:most_endpoints]:
+    for endpoint in behind.select_for_update(no_key=True, skip_locked=True).order_by("pk")[:most_endpoints]:
         if _is_full(endpoint, MOST_QUEUED // 2):
             continue
         events = list(

@@ -7,8 +7,8 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from events import delivering, feed, notices, sequencing
-from events.sealing import Seal
+from accounts.seals import Seal
+from events import delivering, feed, notices, sequencing, webhooks
 from onboarding.outbound import Client, Rules
 
 
@@ -27,7 +27,9 @@ def sequence() -> int:
 @shared_task(ignore_result=True)
 def deliver() -> int:
     """Send what is due to webhooks, for some seconds. Has a worker of its own: receivers take their time."""
-    made = delivering.deliver_due(now=timezone.now, seal=Seal(settings.CODE_KEYS), client=_client())
+    made = delivering.deliver_due(
+        now=timezone.now, seal=Seal(settings.CODE_KEYS, purpose=webhooks.SEALED), client=_client()
+    )
     if delivering.is_due(at=timezone.now()):
         deliver.delay()
     return made

@@ -13,13 +13,15 @@ from django.db.models import QuerySet
 from accounts import auditing
 from accounts.actors import Actor
 from accounts.models import Organization
+from accounts.seals import Seal
 from events import kinds, signatures
 from events.models import Event, Sequencer, WebhookDelivery, WebhookEndpoint
-from events.sealing import Seal
 from onboarding import outbound
 from onboarding.errors import OnboardingError
 from onboarding.outbound import Rules
 
+# What the secrets are sealed for (`accounts.seals`).
+SEALED = "webhooks"
 # Of one organization.
 MOST_WEBHOOKS = 20
 # How long the former secret signs beside the new one.
@@ -85,9 +87,16 @@ def create(
         # Its lock: two at once must not both be the twentieth.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if WebhookEndpoint.objects.filter(organization=organization).count() >= MOST_WEBHOOKS:
-            raise TooManyWebhooks(f"There are {MOST_WEBHOOKS} webhooks already, the most that an organization may have.")
+            raise TooManyWebhooks(
+                f"There are {MOST_WEBHOOKS} webhooks already, the most that an organization may have."
+            )
         row = WebhookEndpoint.objects.create(
-            organization=organization, secret=seal.close(secret), created_at=at, created_by=actor.name[:160], **columns
+            organization=organization,
+            through_id=actor.organization_id,
+            secret=seal.close(secret.encode()),
+            created_at=at,
+            created_by=actor.name[:160],
+            **columns,
         )
         _record(actor, row, "webhook.created", at=at, after=columns)
     return row, secret
@@ -108,9 +117,10 @@ def change(*, actor: Actor, row: WebhookEndpoint, wishes: Wishes, rules: Rules, 
         cancel_waiting(held, "The webhook was switched off.")
         held.queued_to = None
     if "url" in changes:
-        # Another receiver has no part in the former one's failures.
+        # Another receiver has no part in the former one's failures, and who named it answers for it.
+        held.through_id = actor.organization_id
         held.failures, held.failing_since, held.retry_at = 0, None, None
-    held.save(update_fields=[*changes, "queued_to", "failures", "failing_since", "retry_at"])
+    held.save(update_fields=[*changes, "through", "queued_to", "failures", "failing_since", "retry_at"])
     _record(actor, held, "webhook.changed", at=at, before=before, after=changes)
     return held
 
@@ -129,7 +139,7 @@ def rotate(*, actor: Actor, row: WebhookEndpoint, seal: Seal, at: datetime) -> t
     held = _held(row)
     secret = signatures.new_secret()
     held.old_secret, held.old_secret_until = bytes(held.secret), at + OVERLAP
-    held.secret = seal.close(secret)
+    held.secret = seal.close(secret.encode())
     held.save(update_fields=["secret", "old_secret", "old_secret_until"])
     _record(actor, held, "webhook.rotated", at=at, after={"old_secret_until": held.old_secret_until.isoformat()})
     return held, secret
@@ -152,10 +162,19 @@ def resume(*, actor: Actor, row: WebhookEndpoint, at: datetime) -> WebhookEndpoi
     held = _held(row)
     if held.paused_at is not None:
         reason = held.paused_reason
+        held.through_id = actor.organization_id
         held.paused_at, held.paused_reason, held.notice_due_at = None, "", None
         held.failures, held.failing_since, held.retry_at = 0, None, None
         held.save(
-            update_fields=["paused_at", "paused_reason", "notice_due_at", "failures", "failing_since", "retry_at"]
+            update_fields=[
+                "paused_at",
+                "paused_reason",
+                "notice_due_at",
+                "failures",
+                "failing_since",
+                "retry_at",
+                "through",
+            ]
         )
         _waiting(held).update(next_attempt_at=at)
         _record(actor, held, "webhook.resumed", at=at, before={"reason": reason})
@@ -228,7 +247,7 @@ def redeliver_since(*, actor: Actor, row: WebhookEndpoint, since: datetime, at: 
 
 
 def _position_before(since: datetime, *, organization_id: int, end: int) -> int:
-    """The position after which the organization's events were recorded at `since` or later. Positions rise with time."""
+    """The position after which the organization's events were recorded at `since` or later. They rise with time."""
     rows = Event.objects.filter(organization_id=organization_id)
     low, high = 0, end
     while low < high:

@@ -86,7 +86,9 @@ class Run:
     dry_run: bool = False
     reverts: int | None = None
 
-    def row(self, device: "_Held", event: str, details: Mapping[str, object], *, actor: Actor | None = None) -> ChangeRow:
+    def row(
+        self, device: "_Held", event: str, details: Mapping[str, object], *, actor: Actor | None = None
+    ) -> ChangeRow:
         """A history row as the registry writes it."""
         by = actor or self.actor
         named: dict[str, object] = {"by": by.name}
@@ -144,9 +146,7 @@ def put_all(wishes: Sequence[Wish], *, run: Run) -> list[Outcome]:
     return [outcomes[index] for index in range(len(wishes))]
 
 
-def _put_round(
-    wishes: Sequence[Wish], waiting: Sequence[int], outcomes: dict[int, Outcome], *, run: Run
-) -> list[int]:
+def _put_round(wishes: Sequence[Wish], waiting: Sequence[int], outcomes: dict[int, Outcome], *, run: Run) -> list[int]:
     """Decide and write once; gives the wishes whose devices somebody else took or gave up at the same moment."""
     macs = [wishes[index].mac for index in waiting]
     foreign = _foreign(macs, run=run)
@@ -286,6 +286,7 @@ class _Profiles:
 
     def has(self, profile_id: object) -> bool:
         if profile_id not in self._known:
+            assert isinstance(profile_id, int)
             found = RedirectProfile.objects.filter(pk=profile_id, organization_id=self._organization_id)
             self._known[profile_id] = found.exists()
         return self._known[profile_id]
@@ -313,7 +314,7 @@ def _last_registrations(device_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     about = StateChange.objects.filter(device_id__in=list(device_ids), event__in=_REGISTRATION_EVENTS)
     newest = about.values("device_id").annotate(newest=Max("id")).values_list("newest", flat=True)
     rows = StateChange.objects.filter(pk__in=list(newest.order_by())).values_list("device_id", "evidence")
-    return {device_id: evidence for device_id, evidence in rows}
+    return dict(rows)
 
 
 # Deciding
@@ -380,8 +381,7 @@ def _claim(claims: Sequence[tuple[int, str, dict[str, object]]], *, run: Run) ->
         return {mac: 0 for _, mac, _ in claims}
     macs = [mac for _, mac, _ in claims]
     sightings = {
-        sighting.mac: sighting
-        for sighting in Sighting.objects.select_for_update().filter(mac__in=macs).order_by("mac")
+        sighting.mac: sighting for sighting in Sighting.objects.select_for_update().filter(mac__in=macs).order_by("mac")
     }
     rows = []
     for _, mac, columns in claims:
@@ -407,7 +407,7 @@ def _claim(claims: Sequence[tuple[int, str, dict[str, object]]], *, run: Run) ->
     return made
 
 
-def _change(changes: Sequence[tuple[_Held, Mapping[str, object]]], *, run: Run) -> None:
+def _change(changes: Sequence[tuple[_Held, Mapping[str, Any]]], *, run: Run) -> None:
     if not changes or run.dry_run:
         return
     rows, history, old, new = [], [], [], []
@@ -449,7 +449,7 @@ def _end(ends: Sequence[tuple[_Held, Actor, Mapping[str, object]]], *, run: Run)
     waiting.delete()
     # Past Django's collecting, which would read every device again; nothing else refers to them.
     rows = Device.objects.filter(pk__in=list(devices))
-    rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # Django's own name for it
+    rows._raw_delete(rows.db)
 
 
 # Each database's fastest way
@@ -472,7 +472,7 @@ _UPDATED = {"id": "bigint", **{name: _TYPES[name] for name in DEFAULTS}, "proven
 
 def _insert(rows: Sequence[tuple[Any, ...]], *, run: Run) -> dict[str, int]:
     """Insert devices that are not there; gives MAC and id of those that were not."""
-    same = {
+    same: dict[str, Any] = {
         "organization_id": run.organization_id,
         "proven": True,
         "claimed_at": _stored(run.at),
@@ -507,7 +507,7 @@ def _sqlite() -> bool:
     return connection.vendor == "sqlite"
 
 
-def _stored(moment: datetime) -> object:
+def _stored(moment: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(moment)
 
 

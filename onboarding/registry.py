@@ -94,14 +94,24 @@ class DeviceFields:
 
 
 def put(
-    *, actor: Actor, organization: Organization, mac: MacAddress, values: DeviceFields, own: Addresses, at: datetime
+    *,
+    actor: Actor,
+    organization: Organization,
+    mac: MacAddress,
+    values: DeviceFields,
+    own: Addresses,
+    at: datetime,
+    held: Device | None = None,
 ) -> tuple[Device, bool]:
     """Claim the device, or set all fields of one's own; gives it and whether it was claimed. Idempotent.
 
-    One's own unproven device becomes a proven one, another organization's is taken over.
-    Raises DeviceTaken, InvalidDevice, ProfileNotYours, and what `targets` raises.
+    One's own unproven device becomes a proven one, another organization's is taken over. `held` is one's own as the
+    caller read it under its lock, in the present transaction. Raises DeviceTaken, InvalidDevice, ProfileNotYours, and
+    what `targets` raises.
     """
     columns = _columns(organization, values, own=own)
+    if held is not None:
+        return _change(actor=actor, device=held, columns={**columns, "proven": True}, at=at, held=True), False
     for _ in range(_ROUNDS):
         present = Device.objects.filter(mac=str(mac)).first()
         if present is None:
@@ -376,12 +386,22 @@ def first_rows(
     return [*seen, _own_row(device, CLAIMED, actor, printed(columns), at=at)]
 
 
-def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
+def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime, held: bool = False) -> Device:
     try:
-        return _write_change(actor=actor, device=device, columns=columns, at=at)
+        with transaction.atomic():
+            return _write_change(device if held else _hold(device), columns, actor=actor, at=at)
     except IntegrityError:
         _check_profile_is_there(columns)
         raise
+
+
+def _hold(device: Device) -> Device:
+    """The device as it is now, locked: the history tells before and after, which must be of one moment."""
+    mine = Device.objects.select_for_update().filter(pk=device.pk, organization_id=device.organization_id)
+    present: Device | None = mine.first()
+    if present is None:
+        raise DeviceGone(f"{device.mac} is not registered any more.")
+    return present
 
 
 def _check_profile_is_there(columns: Mapping[str, object]) -> None:
@@ -391,13 +411,7 @@ def _check_profile_is_there(columns: Mapping[str, object]) -> None:
         raise ProfileNotYours("There is no such profile.", field="profile")
 
 
-@transaction.atomic
-def _write_change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
-    # Locked: the history tells before and after, which must be of one moment.
-    mine = Device.objects.select_for_update().filter(pk=device.pk, organization_id=device.organization_id)
-    present: Device | None = mine.first()
-    if present is None:
-        raise DeviceGone(f"{device.mac} is not registered any more.")
+def _write_change(present: Device, columns: Mapping[str, object], *, actor: Actor, at: datetime) -> Device:
     changes = {name: value for name, value in columns.items() if getattr(present, name) != value}
     if not changes:
         return present

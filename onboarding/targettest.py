@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urljoin
@@ -73,8 +74,8 @@ def _tested(rule: ProfileRule) -> Alternative | None:
     return next((a for a in reversed(rule.alternatives) if a.server or a.path or a.scheme), None)
 
 
-def run(text: str, *, rules: Rules, trust: ssl.SSLContext) -> Reading:
-    """Test one target. Takes TEST_SECONDS at most, and the resolver's own limit. Never raises.
+def run(text: str, *, rules: Rules, trust: ssl.SSLContext, seconds: float = TEST_SECONDS) -> Reading:
+    """Test one target. Takes `seconds` at most, and the resolver's own limit. Never raises.
 
     `trust` verifies servers' certificates and names.
     """
@@ -90,7 +91,7 @@ def run(text: str, *, rules: Rules, trust: ssl.SSLContext) -> Reading:
     if "--srv" in options:
         return Reading(("by_srv",))
     seen = _Seen([])
-    until = time.monotonic() + TEST_SECONDS
+    until = time.monotonic() + seconds
     try:
         if place.scheme == "tftp":
             return _ask_tftp(place, rules, until)
@@ -154,10 +155,14 @@ def _exchange(place: Place, rules: Rules, trust: ssl.SSLContext, until: float, s
         if place.scheme == "https":
             connection = _secured(connection, place, rules, trust, until, seen)
         connection.settimeout(_left(until))
-        connection.sendall(_request(place))
+        # A server that refuses the client says why and hangs up: what it said can be read even so.
+        with suppress(ssl.SSLEOFError, ConnectionError):
+            connection.sendall(_request(place))
         return _head(connection, until)
     except TimeoutError:
         raise _Failed("timed_out") from None
+    except ssl.SSLEOFError:
+        raise _Failed("no_http") from None
     except ssl.SSLError as error:
         raise _Failed(_tls_finding(error)) from None
     except OSError:
@@ -285,6 +290,8 @@ def _ask_tftp(place: Place, rules: Rules, until: float) -> Reading:
                 # It would send the first block again and again.
                 datagrams.sendto(b"\x00\x05\x00\x00tested\x00", sender)
                 return Reading(("answers" if answer[:2] == b"\x00\x03" else "refuses_example",))
+        except TimeoutError:
+            return Reading(("tftp_silent",))
         except OSError:
             return Reading(("unreachable",))
     return Reading(("tftp_silent",))

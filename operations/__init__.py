@@ -28,8 +28,4 @@ For edges (API, browser, command); every verb takes `at`, and those that change 
     reporting.results_csv(operation)         # Iterator[bytes], formula-safe
 
     Operation.objects.visible_to(viewer), Sheet.objects.visible_to(viewer)
-
-A browser sends a large file as the body of `POST admin:operations_receive` (`?organization=ID&file_name=…` and the CSRF
-token in `X-CSRFToken`; answers {"sheet": id, "total": …, "columns": {…}, "ignored": […]}, or a problem document), as a
-form is bounded to 4 MiB.
 """

@@ -35,13 +35,13 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
         "configurl", "configurationurl", "redirecturl",
     ),
     "valid_from": ("validfrom", "notbefore", "windowopens", "gueltigab", "gultigab"),
-    "valid_until": ("validuntil", "validto", "notafter", "expires", "expiresat", "windowcloses", "gueltigbis", "gultigbis"),
+    "valid_until": (
+        "validuntil", "validto", "notafter", "expires", "expiresat", "windowcloses", "gueltigbis", "gultigbis",
+    ),
 }  # fmt: skip
 
 COLUMNS = tuple(_HEADINGS)
-_RANKS = {
-    heading: (column, rank) for column, headings in _HEADINGS.items() for rank, heading in enumerate(headings)
-}
+_RANKS = {heading: (column, rank) for column, headings in _HEADINGS.items() for rank, heading in enumerate(headings)}
 
 # What is shown of a heading.
 _LONGEST = 80
@@ -69,9 +69,7 @@ def recognize(headings: Sequence[str]) -> Recognized:
     ignored = [
         heading.strip()[:_LONGEST] for place, heading in enumerate(headings) if place not in taken and heading.strip()
     ]
-    return Recognized(
-        places, {column: headings[place].strip()[:_LONGEST] for column, place in places.items()}, ignored
-    )
+    return Recognized(places, {column: headings[place].strip()[:_LONGEST] for column, place in places.items()}, ignored)
 
 
 def plain(heading: str) -> str:

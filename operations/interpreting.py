@@ -23,7 +23,11 @@ NEEDED = {"import": ("mac",), "assign": ("mac",), "release": ("mac",)}
 _SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
 _FEW_DIGITS = re.compile(r"[0-9]{6,11}(?:[.,]0+)?")
 # Notations that only shipping lists have: two groups of six, and blanks between groups.
-_GROUPED = re.compile(r"[0-9A-Fa-f]{6}[-:. _][0-9A-Fa-f]{6}|[0-9A-Fa-f]{2}(?:[ _][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}(?:[ -:][0-9A-Fa-f]{4}){2}")  # fmt: skip
+_GROUPED = re.compile(
+    r"[0-9A-Fa-f]{6}[-:. _][0-9A-Fa-f]{6}"
+    r"|[0-9A-Fa-f]{2}(?:[ _][0-9A-Fa-f]{2}){5}"
+    r"|[0-9A-Fa-f]{4}(?:[ :-][0-9A-Fa-f]{4}){2}"
+)
 _NO_HEX = re.compile(r"[^0-9A-Fa-f]")
 _SPREADSHEET = "Format the column as text in the spreadsheet, and fill it in anew: the digits are lost."
 
@@ -105,13 +109,9 @@ class Interpreter:
         """The row's MAC. Raises InvalidMacAddress."""
         return mac(cells[self._mac_place] or "")
 
-    def shown_mac(self, cells: Sequence[str | None]) -> str:
-        """What the row has for a MAC, for the result of a row that is wrong."""
-        text = (cells[self._mac_place] if len(cells) > self._mac_place else "") or ""
-        try:
-            return str(mac(text))
-        except InvalidMacAddress:
-            return text[:64]
+    def given_mac(self, cells: Sequence[str | None]) -> str:
+        """What a row has where its MAC should be."""
+        return (cells[self._mac_place] or "")[:64]
 
     def wish(self, address: MacAddress, cells: Sequence[str | None]) -> Wish | Outcome:
         """What the row wants the device to be, or the outcome that says what is wrong with it."""
@@ -131,7 +131,8 @@ class Interpreter:
                 if found is None:
                     return refused(
                         registry.ProfileNotYours(
-                            f"There is no profile {said[:80]!r}.", remedy="Give the name or id of one of your own profiles."
+                            f"There is no profile {said[:80]!r}.",
+                            remedy="Give the name or id of one of your own profiles.",
                         )
                     )
                 columns["profile_id"] = found

@@ -97,6 +97,8 @@ class Operation(models.Model):
     released = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
 
+    taken = models.PositiveIntegerField(default=0, help_text="Rows of which it was told that they are others' devices.")
+
     position = models.PositiveIntegerField(default=0)
     lease = models.CharField(max_length=32, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -164,7 +166,7 @@ class OperationPart(models.Model):
 
 
 class MetMac(models.Model):
-    """A MAC that an operation has met, as a number: the next row with it is a duplicate. Gone with the operation's end."""
+    """A MAC that an operation has met, as a number: the next row with it is a duplicate. Gone after its end."""
 
     pk = models.CompositePrimaryKey("operation_id", "mac")
     operation = models.ForeignKey(

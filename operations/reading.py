@@ -14,6 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -114,7 +115,7 @@ def read_csv(stream: Stream) -> Rows:
     return Rows(recognized.headed, recognized.ignored, _rows(lines, delimiter, above, recognized, width))
 
 
-def _encoding(buffered: io.BufferedReader) -> str:
+def _encoding(buffered: "io.BufferedReader[_Octets]") -> str:
     begin = bytes(buffered.peek(8)[:512])
     for sign, what in _NO_TEXT.items():
         if begin.startswith(sign):
@@ -198,11 +199,9 @@ def _layout(first: Sequence[str]) -> tuple[str, int, Recognized, int]:
 
 def _try(lines: Iterable[str], delimiter: str) -> list[list[str]]:
     rows: list[list[str]] = []
-    try:
+    # What cannot be divided like this is seen again when the rows are read.
+    with suppress(csv.Error):
         rows.extend(csv.reader(iter(lines), delimiter=delimiter))
-    except csv.Error:
-        # Not divided like this, or a row too long: seen again when the rows are read.
-        pass
     return rows
 
 
@@ -229,7 +228,9 @@ def _rows(lines: _Lines, delimiter: str, above: int, recognized: Recognized, wid
             raise SheetTooLarge(f"The file has more than {MAX_ROWS:,} rows.")
         problem = ""
         if len(raw) > width and any(_cleaned(cell) for cell in raw[width:]):
-            problem = f"This row has {len(raw)} cells and the headings are {width}; quote cells that hold {delimiter!r}."
+            problem = (
+                f"This row has {len(raw)} cells and the headings are {width}; quote cells that hold {delimiter!r}."
+            )
         elif any(len(cell) > MAX_CELL for cell in cells):
             problem = f"A cell has more than {MAX_CELL:,} characters."
             cells = [cell[:64] for cell in cells]
@@ -244,7 +245,7 @@ _FORMULA = re.compile(r'="(.*)"', re.DOTALL)
 def _cleaned(cell: str) -> str:
     if cell.isalnum() and cell.isascii():
         return cell
-    text = cell.strip().strip(_BLANKS).strip()
+    text = cell.replace("\xa0", " ").strip().strip(_BLANKS).strip()
     if found := _FORMULA.fullmatch(text):
         text = found[1].replace('""', '"').strip()
     return text[1:].lstrip() if text.startswith("'") else text

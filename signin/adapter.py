@@ -1,4 +1,4 @@
-"""What allauth is told: how its secrets are sealed, and how this service is named to authenticator apps and passkeys."""
+"""What allauth is told: how secrets are sealed, and how this service is named to authenticator apps and passkeys."""
 
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ def _seal() -> Seal:
     return Seal(settings.CODE_KEYS, purpose="second-factor")
 
 
-class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
+class Adapter(DefaultMFAAdapter):
     """Named in settings as MFA_ADAPTER."""
 
     def encrypt(self, text: str) -> str:

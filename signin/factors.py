@@ -267,7 +267,14 @@ def make_recovery_codes(user: User, *, actor: Actor, at: datetime) -> list[str]:
 
 @transaction.atomic
 def remove(
-    user: User, *, kind: str, passkey_id: int | None = None, required: bool, session_key: str, actor: Actor, at: datetime
+    user: User,
+    *,
+    kind: str,
+    passkey_id: int | None = None,
+    required: bool,
+    session_key: str,
+    actor: Actor,
+    at: datetime,
 ) -> None:
     """Take away the app (`totp`) or one passkey (`webauthn`); the recovery codes go with the last factor. Ends the
     person's other sessions. Raises FactorRequired where `required` and it is the last."""
@@ -291,7 +298,9 @@ def remove(
 def reset(user: User, *, actor: Actor, at: datetime) -> int:
     """Take away everything, for somebody who lost it, and end all sessions; gives how many factors there were."""
     lock(user)
-    kinds = list(Authenticator.objects.filter(user=user).exclude(type=Kind.RECOVERY_CODES).values_list("type", flat=True))
+    kinds = list(
+        Authenticator.objects.filter(user=user).exclude(type=Kind.RECOVERY_CODES).values_list("type", flat=True)
+    )
     Authenticator.objects.filter(user=user).delete()
     sessions.end(user)
     recording.record(actor, user, "factor.reset", at=at, before={"second_factors": sorted(kinds)})
@@ -325,5 +334,3 @@ def reseal(*, after: int = 0, limit: int = 500) -> int | None:
                 present.data[name] = adapter.encrypt(adapter.decrypt(present.data[name]))
                 present.save(update_fields=["data"])
     return rows[-1].pk if rows else None
-
-

@@ -1,4 +1,4 @@
-"""Failed sign-ins, counted: a guesser fills no table. Each hour, and at the next success, the count becomes one entry."""
+"""Failed sign-ins, counted: guessing fills no table. Each hour, and at the next success, the count becomes an entry."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -25,9 +25,7 @@ def count(username: str, kind: Literal["passwords", "codes"], *, address: str, a
         return
     try:
         with transaction.atomic():
-            FailedSignIns.objects.create(
-                user_id=user_id, first_at=at, last_at=at, last_address=address, **{kind: 1}
-            )
+            FailedSignIns.objects.create(user_id=user_id, first_at=at, last_at=at, last_address=address, **{kind: 1})
     except IntegrityError:
         FailedSignIns.objects.filter(pk=user_id).update(**change)
 

@@ -4,7 +4,6 @@ from django import forms
 from django.contrib.auth.forms import SetPasswordForm
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import User
 from onboarding.errors import OnboardingError
 from signin.factors import LONGEST_NAME
 
@@ -14,6 +13,7 @@ class _Form(forms.Form):
         """Show what a verb refused, at its field."""
         field = error.field if self.is_bound and error.field in self.fields else None
         self.errors.clear()
+        self.cleaned_data = getattr(self, "cleaned_data", {})
         self.add_error(field, f"{error.detail} {error.remedy}".strip())
 
 
@@ -74,9 +74,9 @@ class ChangePasswordForm(_Form):
         return again
 
 
-class NewPasswordForm(SetPasswordForm[User]):
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic in stubs only
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         for name in ("new_password1", "new_password2"):
             self.fields[name].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
             self.fields[name].max_length = 1000  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ Only wrong attempts count (`pacing`: taken before the check, given back when it 
     DEVICE_CODE the same, from a browser that this person signed in with before      10, then one an hour
     CONFIRM    the password asked again of somebody who is signed in                 10, then one every 5 min
 
-A browser that completed a sign-in holds a signed cookie with the person's name and a random id, for half a year (OWASP's
-"device cookies"). For that name it has limits of its own, and none of the others is asked. So:
+A browser that completed a sign-in holds a signed cookie with the person's name and a random id, for half a year
+(OWASP's "device cookies"). For that name it has limits of its own, and none of the others is asked. So:
 
 - Guessing from one place closes that place for that name; the person gets in from any other network.
 - Guessing from everywhere (a botnet) closes NAME for every browser that is not known: as long as it lasts, the person

@@ -1,5 +1,5 @@
-"""Organizations, their people and their keys on the admin site. `scope` says who may see and do what."""
+"""Organizations, their people, keys, mandates and audit on the admin site. `scope` says who may see and do what."""
 
-from accounts.admin import keys, organizations, people
+from accounts.admin import audit, keys, mandates, organizations, people
 
-__all__ = ["keys", "organizations", "people"]
+__all__ = ["audit", "keys", "mandates", "organizations", "people"]

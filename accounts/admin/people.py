@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from accounts import people, standing
+from accounts import auditing, people, standing
 from accounts.admin import scope
-from accounts.admin.wording import VerbForm
+from accounts.admin.wording import VerbForm, sentence
 from accounts.models import Membership, User
+from onboarding.errors import OnboardingError
 
 # Rights come from memberships, so Django's groups would promise what they do not do.
 admin.site.unregister(Group)
@@ -113,6 +115,12 @@ class MembershipAdmin(scope.VerbAdmin):
         return row.user.last_login
 
 
+def _told(user: User) -> dict[str, object]:
+    """An account as the audit keeps it."""
+    fields = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
+    return {field: getattr(user, field) for field in fields}
+
+
 class MembershipInline(TabularInline):
     model = Membership
     extra = 0
@@ -145,6 +153,50 @@ class AccountAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # ge
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Django writes the account; what differs is told by the audit, a suspension to the person's organizations."""
+        actor, at = standing.actor_of(request), timezone.now()
+        before = _told(User.objects.get(pk=obj.pk)) if change else {}
+        was_active = bool(before.get("is_active", True))
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            action = "account.changed" if change else "account.created"
+            auditing.record_change(
+                actor, organization_id=None, action=action, subject=f"account {obj.get_username()}", at=at,
+                before=before, after=_told(obj), thing=f"account:{obj.pk}",
+            )  # fmt: skip
+            if was_active != obj.is_active:
+                people.note_standing(obj, actor=actor, at=at)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """The account's places: what the operator gives and takes is told to each organization."""
+        if formset.model is not Membership:
+            super().save_formset(request, form, formset, change)
+            return
+        actor, at = standing.actor_of(request), timezone.now()
+        formset.save(commit=False)
+        assert isinstance(request.user, User)
+        for membership in formset.deleted_objects:
+            people.remove(membership, by=request.user, actor=actor, at=at)
+        for membership, _ in formset.changed_objects:
+            people.change_role(membership, role=membership.role, by=request.user, actor=actor, at=at)
+        for membership in formset.new_objects:
+            people.admit(membership, actor=actor, at=at)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        people.delete_account(obj, actor=standing.actor_of(request), at=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            self.delete_model(request, user)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except OnboardingError as error:
+            self.message_user(request, sentence(error), messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return standing.of(request).is_operator

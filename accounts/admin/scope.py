@@ -20,8 +20,9 @@ from unfold.admin import ModelAdmin
 
 from accounts import standing
 from accounts.admin import wording
+from accounts.mandates import OutsideMandate
 from accounts.models import Organization
-from accounts.tenancy import TenantQuerySet
+from accounts.tenancy import TenantQuerySet, Viewer
 from onboarding.errors import OnboardingError
 
 # An action on more rows than this would keep the request, and its locks, too long.
@@ -63,6 +64,8 @@ class ScopedAdmin(ModelAdmin):
 
     seen_by = standing.EVERYBODY
     changed_by = standing.STAFF
+    # The scopes a mandate must have for a partner's people to see these rows, and to change them. Empty: none does.
+    reads = writes = ""
     can_add = can_change = can_delete = True
     # How ending a row's life is called here, and what it means for the reader.
     ending = "Delete"
@@ -89,25 +92,43 @@ class ScopedAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: TenantQuerySet = super().get_queryset(request)
-        return rows.visible_to(standing.of(request).viewer(self.seen_by))
+        return rows.visible_to(self.seeing(request))
 
-    def _may(self, request: HttpRequest, roles: frozenset[str], row: Model | None) -> bool:
-        return standing.of(request).holds(roles, None if row is None else self.organization_of(row))
+    def profile_of(self, row: Any) -> int | None:
+        """The id of the profile by which a row is within a mandate or not; None for none."""
+        column = getattr(type(row)._default_manager.all(), "profile_column", "")
+        found: int | None = getattr(row, column) if column else None
+        return found
+
+    def seeing(self, request: HttpRequest) -> Viewer:
+        """The viewer of the rows that this person may see here."""
+        return standing.of(request).viewer(self.seen_by, self.reads)
+
+    def changing(self, request: HttpRequest) -> Viewer:
+        """The viewer of the rows that this person may change here."""
+        return standing.of(request).viewer(self.changed_by, self.writes)
+
+    def _may(self, viewer: Viewer, row: Model | None) -> bool:
+        if row is None:
+            return viewer.sees_everything or bool(viewer.organization_ids or viewer.limited)
+        return viewer.sees(self.organization_of(row), self.profile_of(row))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self._may(request, self.seen_by, None)
+        return self._may(self.seeing(request), None)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._may(request, self.seen_by, obj)
+        return self._may(self.seeing(request), obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return self.can_add and self._may(request, self.changed_by, None)
+        # What is new belongs to no profile of a mandate yet.
+        viewer = self.changing(request)
+        return self.can_add and (viewer.sees_everything or bool(viewer.organization_ids))
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self.can_change and self._may(request, self.changed_by, obj)
+        return self.can_change and self._may(self.changing(request), obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self.can_delete and self._may(request, self.changed_by, obj)
+        return self.can_delete and self._may(self.changing(request), obj)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only the filters that the page offers: anything else typed into the address could read every row."""
@@ -116,12 +137,12 @@ class ScopedAdmin(ModelAdmin):
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         related = db_field.remote_field.model._default_manager.all()
         if isinstance(related, TenantQuerySet):
-            kwargs["queryset"] = related.visible_to(standing.of(request).viewer(self.changed_by))
+            kwargs["queryset"] = related.visible_to(self.changing(request))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def asks_for_organization(self, request: HttpRequest) -> bool:
         """People who work for one organization are not asked which."""
-        viewer = standing.of(request).viewer(self.changed_by)
+        viewer = self.changing(request)
         return viewer.sees_everything or len(viewer.organization_ids) > 1
 
     def chosen_organization(self, request: HttpRequest, cleaned: Mapping[str, Any]) -> Organization:
@@ -129,7 +150,7 @@ class ScopedAdmin(ModelAdmin):
         if self.asks_for_organization(request):
             chosen: Organization = cleaned["organization"]
             return chosen
-        only: Organization = Organization.objects.visible_to(standing.of(request).viewer(self.changed_by)).get()
+        only: Organization = Organization.objects.visible_to(self.changing(request)).get()
         return only
 
     # Lists
@@ -142,8 +163,8 @@ class ScopedAdmin(ModelAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Whose row it is stands in lists only for those who see several organizations."""
-        viewer = standing.of(request).viewer(self.seen_by)
-        several = viewer.sees_everything or len(viewer.organization_ids) > 1
+        viewer = self.seeing(request)
+        several = viewer.sees_everything or len(viewer.organization_ids) + len(viewer.limited) > 1
         names = tuple(super().get_list_display(request))
         return names if several else tuple(name for name in names if name != "organization")
 
@@ -270,7 +291,21 @@ class VerbAdmin(ScopedAdmin):
         return form
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        if change:
+            self._keep_to_profiles(request, form)
         return self.apply(request, form.cleaned_data, form.instance if change else None)
+
+    def _keep_to_profiles(self, request: HttpRequest, form: Any) -> None:
+        """Whoever is limited to some profiles takes no row out of them. Raises OutsideMandate."""
+        if "profile" not in form.cleaned_data:
+            return
+        profile = form.cleaned_data["profile"]
+        if not self.changing(request).sees(self.organization_of(form.instance), profile and profile.pk):
+            raise OutsideMandate(
+                "Without such a profile it would be none of the mandate's.",
+                field="profile",
+                remedy="Choose one of the mandate's profiles.",
+            )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Nothing: the verb wrote it."""

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -73,6 +74,7 @@ class CodeForm(VerbForm):
 
 @admin.register(IssuedCode)
 class IssuedCodeAdmin(scope.VerbAdmin):
+    reads, writes = "codes:read", "codes:issue"
     can_change = False
     form = CodeForm
     change_list_template = "activation/codes.html"
@@ -232,10 +234,10 @@ class IssuedCodeAdmin(scope.VerbAdmin):
 
     def has_read_permission(self, request: HttpRequest) -> bool:
         """Whether this person may read digits in any organization; `_readable` cuts to which."""
-        return standing.of(request).holds(standing.STAFF)
+        return standing.of(request).holds(standing.STAFF, scope="codes:reveal")
 
     def _readable(self, request: HttpRequest) -> QuerySet[Any]:
-        viewer = standing.of(request).viewer(standing.STAFF)
+        viewer = standing.of(request).viewer(standing.STAFF, "codes:reveal")
         return IssuedCode.objects.visible_to(viewer).select_related("profile", "organization")
 
     def _one(self, request: HttpRequest, code_id: int) -> IssuedCode:
@@ -256,6 +258,8 @@ class IssuedCodeAdmin(scope.VerbAdmin):
 
     def reissue_view(self, request: HttpRequest, code_id: int) -> HttpResponse:
         row = self._one(request, code_id)
+        if not self.changing(request).sees(row.organization_id, row.profile_id):
+            raise PermissionDenied
         lifetime = max(row.expires_at - row.issued_at, timedelta(days=1))
         try:
             issued = issuing.reissue(
@@ -334,7 +338,8 @@ class IssuedCodeAdmin(scope.VerbAdmin):
             viewer = standing.of(request).viewer(self.seen_by)
             device = Device.objects.visible_to(viewer).filter(pk=row.device_id).first() if row.device_id else None
             readings = AuditedReading.objects.visible_to(viewer).filter(issued_code_id=row.pk).order_by("-id")
-            may_read = standing.of(request).holds(standing.STAFF, row.organization_id)
+            reader = standing.of(request).viewer(standing.STAFF, "codes:reveal")
+            may_read = reader.sees(row.organization_id, row.profile_id)
             context |= {
                 "code": row,
                 "title": f"Activation code {row.pk}",

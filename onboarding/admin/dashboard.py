@@ -65,9 +65,14 @@ class Bar:
 def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
     """Add to the index page's context what the dashboard draws."""
     person = standing.of(request)
-    viewer = person.viewer(standing.EVERYBODY)
+    viewer = person.viewer(standing.EVERYBODY, "devices:read")
     today = timezone.now().date()
-    devices = Device.objects.filter(organization__in=Organization.objects.visible_to(viewer).values("pk"))
+    # By organization even for those who see all: the indexes begin with it.
+    devices = (
+        Device.objects.filter(organization__in=Organization.objects.values("pk"))
+        if viewer.sees_everything
+        else Device.objects.visible_to(viewer)
+    )
     counts, counted_at = _counts(devices, viewer)
     bars = _bars(counts, _movements(viewer, today), today)
     stuck = _stalled(devices)
@@ -78,14 +83,16 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
         "any_device": any(counts.values()),
         "any_acquired": counts[CustomizationState.ACQUIRED] > 0,
         "any_profile": RedirectProfile.objects.visible_to(viewer).exists(),
-        "may_write": person.holds(standing.STAFF),
-        "belongs": person.is_operator or bool(person.roles),
+        "may_write": person.holds(standing.STAFF, scope="devices:write"),
+        "belongs": person.is_operator or bool(person.roles or person.entrusted),
         "stalled": stuck[:_MOST_STALLED],
         "stalled_more": len(stuck) > _MOST_STALLED,
         "waits": _waits(viewer, today),
         "week_days": _WEEK_DAYS,
         "devices_address": reverse("admin:onboarding_device_changelist"),
         "find_address": reverse("admin:onboarding_device_find"),
+        # A page of the floor above, known by its name alone.
+        "import_address": reverse("admin:operations_operation_import"),
         "tiles": [
             Tile(
                 "stalled phones",
@@ -105,7 +112,8 @@ def capped(count: int, most: int) -> str:
 
 def _counts(devices: "QuerySet[Device]", viewer: Viewer) -> tuple[dict[CustomizationState, int], Any]:
     """Devices by state: large figures as the job counted them, small ones counted now."""
-    kept, counted_at = figures.states(viewer)
+    # Within a mandate's profiles nothing is counted beforehand.
+    kept, counted_at = ({}, None) if viewer.limited else figures.states(viewer)
     counts = {}
     for state in CustomizationState:
         count = kept.get(state.value, 0)

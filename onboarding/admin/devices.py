@@ -21,7 +21,7 @@ from accounts import standing
 from accounts.admin import scope, wording
 from accounts.admin.wording import ParsedField, VerbForm
 from accounts.models import User
-from onboarding import examplephone, registry, savedfilters
+from onboarding import examplephone, history, registry, savedfilters
 from onboarding.admin import advice, drawing, explain, filters, lookup, timeline
 from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -30,6 +30,8 @@ from onboarding.registration import Confirm
 from onboarding.registry import DeviceFields
 from onboarding.states import CustomizationState
 
+# Where many devices are changed at once: a page of the floor above, known by its name alone.
+_BULK_WORK = "admin:operations_operation_chosen"
 # Under the search box; more do not fit above the keyboard of a telephone.
 _MOST_OFFERED = 8
 
@@ -72,6 +74,7 @@ class NewDeviceForm(DeviceForm):
 
 @admin.register(Device)
 class DeviceAdmin(scope.VerbAdmin):
+    reads, writes = "devices:read", "devices:write"
     # Labels above their fields: the form shares the width with the timeline.
     compressed_fields = False
     change_form_template = "onboarding/device.html"
@@ -95,7 +98,7 @@ class DeviceAdmin(scope.VerbAdmin):
     sortable_by = ("mac_address",)
     ordering = ("mac",)
     autocomplete_fields = ("profile", "organization")
-    actions = ("release_selected",)
+    actions = ("assign_selected", "release_selected")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("profile", "organization")
@@ -103,7 +106,7 @@ class DeviceAdmin(scope.VerbAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if not search_term.strip():
             return queryset, False
-        found = lookup.devices(queryset, search_term, standing.of(request).viewer(self.seen_by))
+        found = lookup.devices(queryset, search_term, self.seeing(request))
         request.search_is_cut = found.is_cut  # type: ignore[attr-defined]
         return queryset.filter(pk__in=found.ids) if found.ids else queryset.none(), False
 
@@ -116,6 +119,12 @@ class DeviceAdmin(scope.VerbAdmin):
         )
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             response.context_data["search_is_cut"] = getattr(request, "search_is_cut", False)
+            changes = response.context_data["cl"]
+            if present and changes.result_count and self.has_change_permission(request):
+                response.context_data["bulk_addresses"] = [
+                    (text, f"{reverse(_BULK_WORK)}?{urlencode({'kind': kind, 'list': present})}")
+                    for text, kind in (("Give all of these a profile", "assign"), ("Release all of these", "release"))
+                ]
         return response
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:
@@ -176,6 +185,11 @@ class DeviceAdmin(scope.VerbAdmin):
     def end(self, request: HttpRequest, row: Device) -> None:
         registry.release(actor=standing.actor_of(request), device=row, at=timezone.now())
 
+    @admin.action(description="Give a profile", permissions=["change"])
+    def assign_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:
+        chosen = [("device", pk) for pk in queryset.values_list("pk", flat=True)[: scope.MOST_AT_ONCE]]
+        return HttpResponseRedirect(f"{reverse(_BULK_WORK)}?{urlencode([('kind', 'assign'), *chosen])}")
+
     @admin.action(description="Release", permissions=["delete"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:
         return self.end_selected(request, queryset)
@@ -200,10 +214,12 @@ class DeviceAdmin(scope.VerbAdmin):
             raise PermissionDenied
         typed = request.GET.get("q", "")
         rows: list[Device] = []
+        is_cut = False
         if typed.strip():
-            viewer = standing.of(request).viewer(self.seen_by)
+            viewer = self.seeing(request)
             found = lookup.devices(self.get_queryset(request), typed, viewer, most=_MOST_OFFERED)
             rows = list(self.get_queryset(request).filter(pk__in=found.ids).order_by("mac")[: _MOST_OFFERED + 1])
+            is_cut = found.is_cut or len(rows) > _MOST_OFFERED
         return TemplateResponse(
             request,
             "onboarding/found.html",
@@ -212,7 +228,7 @@ class DeviceAdmin(scope.VerbAdmin):
                     {"pk": row.pk, "mac": drawing.colons(row.mac), "device": row, "badge": drawing.badge(row.state)}
                     for row in rows[:_MOST_OFFERED]
                 ],
-                "more": len(rows) > _MOST_OFFERED,
+                "more": is_cut,
                 "typed": typed,
             },
         )
@@ -245,7 +261,8 @@ class DeviceAdmin(scope.VerbAdmin):
         if device is None:
             # Released meanwhile: the page that asks stops asking.
             return HttpResponse(status=410)
-        newest = device.changes.order_by("-id").values_list("pk", flat=True).first()
+        viewer = self.seeing(request)
+        newest = history.of_device(device, viewer).order_by("-id").values_list("pk", flat=True).first()
         seen = _fingerprint(device, newest)
         if request.GET.get("seen") == seen:
             return HttpResponse(status=204)
@@ -293,7 +310,7 @@ def _fingerprint(device: Device, newest_change: int | None) -> str:
 
 def _moving(request: HttpRequest, device: Device) -> dict[str, Any]:
     """What the parts of a device's page show that move with the phone."""
-    entries, newest, more = timeline.of(device)
+    entries, newest, more = timeline.of(device, standing.of(request).viewer(standing.EVERYBODY, "devices:read"))
     path_steps, aside_steps = drawing.way(device.state)
     answer = explain.now(device)
     values = examplephone.phone(MacAddress.parse(device.mac), device.model, device.serial)
@@ -308,7 +325,7 @@ def _moving(request: HttpRequest, device: Device) -> dict[str, Any]:
         target=examplephone.expand(answer.target, values),
         at=timezone.now(),
     )
-    history = reverse("admin:onboarding_statechange_changelist")
+    all_history = reverse("admin:onboarding_statechange_changelist")
     return explain.drawn(answer) | {
         "device": device,
         "fingerprint": _fingerprint(device, newest),
@@ -323,5 +340,5 @@ def _moving(request: HttpRequest, device: Device) -> dict[str, Any]:
         "advice": advice.of(case),
         "expanded_target": case.target,
         "entries": entries,
-        "history_address": f"{history}?device__exact={device.pk}" if more else "",
+        "history_address": f"{all_history}?device__exact={device.pk}" if more else "",
     }

@@ -20,6 +20,7 @@ _MOST_FOUND = 100
 
 @admin.register(StateChange)
 class StateChangeAdmin(scope.ScopedAdmin):
+    reads = "devices:read"
     can_add = can_change = can_delete = False
     change_form_template = "onboarding/state_change.html"
     list_display = ("happened", "phone", "what", "moved", "how", "remark", "organization")
@@ -41,7 +42,7 @@ class StateChangeAdmin(scope.ScopedAdmin):
         if not search_term.strip():
             return queryset, False
         # By way of the devices, which have the indexes.
-        viewer = standing.of(request).viewer(self.seen_by)
+        viewer = self.seeing(request)
         found = lookup.devices(Device.objects.visible_to(viewer), search_term, viewer, most=_MOST_FOUND)
         return queryset.filter(device_id__in=found.ids) if found.ids else queryset.none(), False
 

@@ -76,7 +76,7 @@ def beginning_of_mac(text: str) -> Q | None:
 
 
 def devices(rows: "QuerySet[Any]", text: str, viewer: Viewer, *, most: int = MOST_FOUND) -> Found:
-    """Those of `rows` (the viewer's devices, perhaps filtered) that match what was typed, `most` of each kind."""
+    """Those of `rows` (what the viewer may see, perhaps filtered) that match what was typed, `most` of each kind."""
     if len(text) > MAX_TEXT_LENGTH or not text.isprintable():
         return Found(set(), is_cut=False)
     rows = rows.order_by()
@@ -92,7 +92,7 @@ def _owners(viewer: Viewer) -> Sequence[int]:
     """The organizations to look in, by name even for those who see all: the indexes begin with them."""
     if viewer.sees_everything:
         return list(Organization.objects.values_list("pk", flat=True))
-    return sorted(viewer.organization_ids)
+    return sorted(viewer.organization_ids | {owner for owner, _ in viewer.limited})
 
 
 def _ids(rows: "QuerySet[Any]", most: int) -> Found:

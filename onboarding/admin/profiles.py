@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,12 +20,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts import standing
 from accounts.admin import scope
 from accounts.admin.wording import LinesField, VerbForm
-from onboarding import answers, profiles, registrations
-from onboarding.admin import filters
+from onboarding import answers, health, profiles, registrations, targethealth
+from onboarding.admin import drawing, filters
 from onboarding.admin.explain import example_links
 from onboarding.flatprofile import InvalidParameter
 from onboarding.identifiers import MacAddress
-from onboarding.models import Device, RedirectProfile
+from onboarding.models import Device, RedirectProfile, TargetCheck
 from onboarding.profiles import ProfileFields
 
 # Stands in previews for whichever phone asks.
@@ -100,6 +104,7 @@ class ProfileForm(VerbForm):
 
 @admin.register(RedirectProfile)
 class RedirectProfileAdmin(scope.VerbAdmin):
+    reads, writes = "profiles:read", "profiles:write"
     form = ProfileForm
     change_form_template = "onboarding/profile.html"
     ending_means = "Phones that are registered later can no longer be given this profile."
@@ -162,8 +167,35 @@ class RedirectProfileAdmin(scope.VerbAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row: RedirectProfile | None = kwargs.get("obj")
         if row is not None:
-            context |= {"preview": preview(row)}
+            context |= {"preview": preview(row), **self._health(request, row)}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> Any:
+        view = self.admin_site.admin_view(self.health_view)
+        return [path("<int:profile_id>/health/", view, name="onboarding_redirectprofile_health"), *super().get_urls()]
+
+    def health_view(self, request: HttpRequest, profile_id: int) -> HttpResponse:
+        """What tests of the targets found, as the part of the page that follows it; by POST they are tested now."""
+        row = self.get_object(request, str(profile_id))
+        if row is None:
+            raise Http404
+        if request.method == "POST":
+            if not self.has_change_permission(request, row):
+                raise PermissionDenied
+            targethealth.check_now(row, at=timezone.now())
+        return TemplateResponse(
+            request, "onboarding/target_health.html", {"original": row, **self._health(request, row)}
+        )
+
+    def _health(self, request: HttpRequest, row: RedirectProfile) -> dict[str, Any]:
+        at = timezone.now()
+        checks = targethealth.of_profile(row)
+        first = health.in_order(row.targets, row.failing_targets)[:1]
+        return {
+            "targets": [_drawn(check, at=at, given=[check.target] == first) for check in checks],
+            "tests_run": any(targethealth.is_waiting(check, at=at) for check in checks),
+            "may_test": self.has_change_permission(request, row),
+        }
 
     @admin.display(description="Target")
     def first_target(self, row: RedirectProfile) -> SafeString:
@@ -175,6 +207,29 @@ class RedirectProfileAdmin(scope.VerbAdmin):
     def live(self, row: RedirectProfile) -> SafeString:
         kind, word = ("good", "enabled") if row.enabled else ("bad", "disabled")
         return format_html('<span class="mark mark-{}">{}</span>', kind, word)
+
+
+# How each health looks: the tone of its mark, and its sign for those who see no colours.
+_SIGNS = {"healthy": ("good", "check_circle"), "failing": ("bad", "error"), "unknown": ("plain", "help")}
+
+
+def _drawn(check: TargetCheck, *, at: datetime, given: bool) -> dict[str, Any]:
+    tone, sign = _SIGNS[check.health]
+    ends = check.certificate_expires_at
+    return {
+        "check": check,
+        "tone": tone,
+        "sign": sign,
+        "said": targethealth.said(check),
+        "given": given,
+        "waiting": targethealth.is_waiting(check, at=at),
+        "days": (ends - at).days if ends else None,
+        "ends_soon": ends is not None and ends - at <= health.EXPIRES_SOON,
+        "since": drawing.ago(check.since),
+        "checked": drawing.ago(check.checked_at),
+        # It failed, and does not count as failing yet.
+        "doubtful": check.failures if check.health != "failing" else 0,
+    }
 
 
 def preview(row: RedirectProfile) -> str:

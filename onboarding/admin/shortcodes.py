@@ -62,6 +62,7 @@ class NewShortCodeForm(ShortCodeForm):
 
 @admin.register(ShortCodeRow)
 class ShortCodeAdmin(scope.VerbAdmin):
+    reads, writes = "profiles:read", "profiles:write"
     ending, ended = "Disable", "disabled"
     ending_means = (
         "Phones get no answer to it any more, within a second. Nobody else can have the digits for 30 days; you can "

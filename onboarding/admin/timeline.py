@@ -8,7 +8,8 @@ from datetime import datetime
 from django.utils.safestring import SafeString
 
 from accounts.models import ApiKey
-from onboarding import registry
+from accounts.tenancy import Viewer
+from onboarding import history, registry
 from onboarding.admin import drawing
 from onboarding.models import Device, StateChange
 from onboarding.observations import ILLEGAL, LATE, RELEASED, RESET_LIMIT, UNPROVEN
@@ -108,10 +109,10 @@ def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
     )
 
 
-def of(device: Device) -> tuple[list[Entry], int | None, bool]:
+def of(device: Device, viewer: Viewer) -> tuple[list[Entry], int | None, bool]:
     """The newest entries of a device's history, newest first; the newest row's id; and whether there are more."""
     # `id` is the order in which rows were written, which the index has; `at` may jump back for late evidence.
-    rows = list(StateChange.objects.filter(device=device).order_by("-id")[: MOST_ON_A_PAGE + 1])
+    rows = list(history.of_device(device, viewer).order_by("-id")[: MOST_ON_A_PAGE + 1])
     keys = names_of_keys(rows)
     entries = [entry(row, keys) for row in rows[:MOST_ON_A_PAGE]]
     return entries, rows[0].pk if rows else None, len(rows) > MOST_ON_A_PAGE

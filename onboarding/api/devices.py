@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from accounts.mandates import OutsideMandate
 from onboarding import registry
 from onboarding.api import etags, pagination, shapes, takings
+from onboarding.api.fields import time_text
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -22,8 +23,22 @@ from onboarding.registry import DeviceFields
 
 
 def shown(device: Device) -> dict[str, Any]:
-    """A device as partners see it."""
-    return dict(shapes.DeviceShown(device).data)
+    """A device as partners see it: `shapes.DeviceShown`."""
+    return {
+        "mac": device.mac,
+        "model": device.model,
+        "serial": device.serial,
+        "label": device.label,
+        "profile": device.profile_id,
+        "target": device.target or None,
+        "valid_from": time_text(device.valid_from),
+        "valid_until": time_text(device.valid_until),
+        "state": device.state,
+        "state_since": time_text(device.state_since),
+        "last_seen": time_text(device.last_seen),
+        "stalled": device.stalled_at is not None,
+        "proven": device.proven,
+    }
 
 
 class Devices(PartnerView):
@@ -70,6 +85,7 @@ class OneDevice(PartnerView):
                 values=self._values(given, DeviceFields(model=given["model"])),
                 own=settings.OWN_ADDRESSES,
                 at=timezone.now(),
+                held=present,
             )
             if self.limited and present is None and not claimed:
                 # The organization's own, but of another profile. Raised in the transaction, so that nothing is changed.

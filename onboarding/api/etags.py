@@ -47,11 +47,12 @@ def check(request: Request, shown: Mapping[str, Any] | None) -> None:
 
     Raises PreconditionFailed. The caller holds the row's lock, so that nothing changes between check and write.
     """
-    wanted = request.headers.get("If-Match")
+    wanted, unwanted = request.headers.get("If-Match"), request.headers.get("If-None-Match")
+    if wanted is None and unwanted is None:
+        return
     tag = None if shown is None else _tag(shown)
     if wanted is not None and (tag is None or not _matches(_owners(wanted), tag)):
         raise PreconditionFailed("The resource is not the one that If-Match names.")
-    unwanted = request.headers.get("If-None-Match")
     if unwanted is not None and tag is not None and _matches(_owners(unwanted), tag, weakly=True):
         raise PreconditionFailed("The resource is one that If-None-Match excludes.")
 

@@ -38,6 +38,11 @@ _REFUSALS = {
         "device_taken",
         "00562B043615 is registered by another organization.",
     ),
+    410: (
+        "The cursor is older than what is kept.",
+        "cursor_expired",
+        "The events after this cursor are no longer known.",
+    ),
     412: (
         "The resource is not the one that If-Match names, or is one that If-None-Match excludes.",
         "precondition_failed",

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from onboarding import history
 from onboarding.api import pagination, shapes
 from onboarding.api.fields import PageQuery
 from onboarding.api.schema import operation
@@ -23,7 +24,7 @@ class Timeline(PartnerView):
     def get(self, request: Request, mac: str) -> Response:
         query = PageQuery.read(request.query_params)
         device = self.device(mac)
-        rows = StateChange.objects.visible_to(self.partner.viewer).filter(device=device)
+        rows = history.of_device(device, self.partner.viewer)
         return pagination.page(rows, by="-id", query=query, purpose=f"timeline:{device.pk}", show=_shown)
 
 

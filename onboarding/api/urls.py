@@ -1,6 +1,6 @@
 """`/api/v1/`."""
 
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.utils import extend_schema_view
 
 from accounts import api as accounts
@@ -27,6 +27,7 @@ urlpatterns = [
     path("devices/<str:mac>/events/", events.Events.as_view()),
     path("short-codes/", shortcodes.ShortCodes.as_view()),
     path("short-codes/<str:digits>/", shortcodes.OneShortCode.as_view()),
+    path("", include("onboarding.api.organization.urls")),
     path("explain/", explain.Explain.as_view()),
     path("me/", _describe_me(accounts.Me).as_view(limits=_LIMITS)),
 ]

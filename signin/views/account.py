@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from allauth.mfa.adapter import get_adapter
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -112,7 +113,7 @@ def password(request: HttpRequest) -> HttpResponse:
             form.refuse(error)
         else:
             # Sessions are bound to the password; this one goes on under the new.
-            _keep_signed_in(request, changed)
+            update_session_auth_hash(request, changed)
             messages.success(request, "Your password is changed. Your other sessions have ended.")
             return HttpResponseRedirect(reverse("admin:account"))
     return requests.page(request, "signin/password.html", title="Change your password", form=form)
@@ -214,16 +215,20 @@ def remove_factor(request: HttpRequest, kind: str, passkey_id: int | None = None
             messages.error(request, f"{error.detail} {error.remedy}")
         return HttpResponseRedirect(reverse("admin:account"))
     return requests.page(
-        request, "signin/remove_factor.html", title=f"Remove {name}?", is_last=len(has.passkeys) + bool(has.app_added_at) < 2
+        request,
+        "signin/remove_factor.html",
+        title=f"Remove {name}?",
+        is_last=len(has.passkeys) + bool(has.app_added_at) < 2,
     )
 
 
-@require_POST
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Ten new ones, shown once."""
+    """Asks once, then makes ten new ones, shown once."""
     person = _person(request)
     if not factors.of(person).any:
         return HttpResponseRedirect(reverse("admin:account"))
+    if request.method != "POST":
+        return requests.page(request, "signin/make_codes.html", title="Make new recovery codes?")
     codes = factors.make_recovery_codes(person, actor=requests.actor(request, person), at=timezone.now())
     return _codes_page(request, codes)
 
@@ -249,12 +254,6 @@ def _person(request: HttpRequest) -> User:
 
 def _key(request: HttpRequest) -> str:
     return request.session.session_key or ""
-
-
-def _keep_signed_in(request: HttpRequest, person: User) -> None:
-    from django.contrib.auth import update_session_auth_hash
-
-    update_session_auth_hash(request, person)
 
 
 def _added(request: HttpRequest, factor: str, said: str, codes: list[str]) -> HttpResponse:

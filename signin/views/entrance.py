@@ -104,18 +104,18 @@ def passkey(request: HttpRequest) -> HttpResponse:
 
 @method_decorator(csrf_protect, name="dispatch")
 class NewPassword(PasswordResetConfirmView):
-    """Choose a password through a link. Django's view: it takes the token out of the address before showing anything."""
+    """Choose a password through a link. Django's view: it takes the token out of the address first."""
 
     form_class = NewPasswordForm
     template_name = "signin/new_password.html"
     success_url = reverse_lazy("admin:login")
-    title = "Choose a new password"  # type: ignore[assignment]  # a lazy text in stubs
+    title = "Choose a new password"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         shown = requests.page(self.request, self.template_name, title=str(self.title)).context_data
         return super().get_context_data(**(shown or {}) | kwargs)
 
-    def form_valid(self, form: NewPasswordForm) -> HttpResponse:
+    def form_valid(self, form: Any) -> HttpResponse:
         person = self.user
         assert isinstance(person, User)
         try:
@@ -174,9 +174,7 @@ def _enter(request: HttpRequest, person: User, *, factor: str) -> HttpResponse:
 
 
 def _sign_in_page(request: HttpRequest, form: SignInForm) -> HttpResponse:
-    return requests.page(
-        request, "signin/sign_in.html", title="Sign in", form=form, app_path=request.get_full_path()
-    )
+    return requests.page(request, "signin/sign_in.html", title="Sign in", form=form, app_path=request.get_full_path())
 
 
 def _second_factor_page(request: HttpRequest, person: User, form: CodeForm) -> HttpResponse:
@@ -191,4 +189,3 @@ def _second_factor_page(request: HttpRequest, person: User, form: CodeForm) -> H
     if options is not None:
         requests.keep_challenge(response, state, purpose=f"{_SECOND}.{person.pk}")
     return response
-

@@ -45,7 +45,9 @@ def next_address(request: HttpRequest) -> str:
 def to(name: str, request: HttpRequest, *args: object) -> HttpResponseRedirect:
     """Lead to one of our pages, which leads on to where the person wanted to go."""
     address, asked = reverse(name, args=args), next_address(request)
-    return HttpResponseRedirect(address if asked == reverse("admin:index") else f"{address}?{urlencode({'next': asked})}")
+    return HttpResponseRedirect(
+        address if asked == reverse("admin:index") else f"{address}?{urlencode({'next': asked})}"
+    )
 
 
 def page(request: HttpRequest, template: str, *, title: str, status: int = 200, **values: Any) -> TemplateResponse:

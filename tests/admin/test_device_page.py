@@ -101,7 +101,10 @@ def test_what_a_phone_said_cannot_become_markup(provider: Organization, staff: C
 
 
 def test_a_device_without_a_profile_says_that_it_is_sent_nowhere(provider: Organization, staff: Client) -> None:
-    assert "It is sent nowhere" in page(staff, make_device(organization=provider)).content.decode()
+    text = page(staff, make_device(organization=provider)).content.decode()
+
+    assert "would get nothing" in text
+    assert "Give the device a redirect profile" in text
 
 
 CASES: list[tuple[dict[str, Any], dict[str, Any], dict[str, str], str]] = [

@@ -1,6 +1,7 @@
 """One provider's people never reach another's rows, on any page of the admin site."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -10,12 +11,24 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ApiKey, Membership, Organization, User
+from accounts import auditing, mandates
+from accounts.models import ApiKey, AuditEntry, Mandate, Membership, Organization, User
 from activation.models import AuditedReading, IssuedCode
 from onboarding.models import CodeGuessing, Device, RedirectProfile, ShortCode, Sighting, StateChange
+from operations import receiving, running
+from operations.models import Operation
 from tests.activation.factories import make_code
 from tests.admin.conftest import browser
-from tests.factories import make_device, make_key, make_mac, make_profile, make_short_code, make_user
+from tests.factories import (
+    ACTOR,
+    make_device,
+    make_key,
+    make_mac,
+    make_organization,
+    make_profile,
+    make_short_code,
+    make_user,
+)
 
 # What stands in a foreign row and nowhere else.
 MARK = "Zanzibar"
@@ -31,6 +44,25 @@ def _reading(organization: Organization) -> AuditedReading:
     return AuditedReading.objects.create(organization=organization, **values)
 
 
+def _entry(organization: Organization) -> AuditEntry:
+    auditing.record(ACTOR, organization_id=organization.pk, action="x.y", subject=MARK, at=timezone.now())
+    return AuditEntry.objects.get(subject=MARK)
+
+
+def _mandate(organization: Organization) -> Mandate:
+    return mandates.give(
+        actor=ACTOR, provider=organization, partner=make_organization(kind="partner"), scopes=["devices:read"],
+        note=MARK, at=timezone.now(),
+    )  # fmt: skip
+
+
+def _operation(organization: Organization) -> Operation:
+    at = timezone.now()
+    stream = BytesIO(b"mac,model\n00562BFFFFFF,CP-8841-3PCC\n")
+    sheet = receiving.receive_csv(organization=organization, stream=stream, file_name=MARK, at=at)
+    return running.start(actor=ACTOR, sheet=sheet, kind="import", dry_run=True, at=at)
+
+
 FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
     Organization: lambda organization: organization,
     User: lambda organization: make_user(organization=organization, username=MARK),
@@ -44,6 +76,9 @@ FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
     CodeGuessing: lambda organization: CodeGuessing.objects.create(
         organization=organization, network=MARK, first_at=timezone.now(), last_at=timezone.now()
     ),
+    AuditEntry: _entry,
+    Mandate: _mandate,
+    Operation: _operation,
     IssuedCode: lambda organization: make_code(profile=make_profile(organization=organization), label=MARK)[0],
     AuditedReading: _reading,
 }

@@ -127,13 +127,21 @@ def _children() -> list[Child]:
     ]  # fmt: skip
     worker = [
         f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
+        "--queues", "celery", "--hostname", "worker@%h",
         "--schedule", str(settings.DATA_DIR / "beat"), "--loglevel", "WARNING",
+        "--without-gossip", "--without-mingle", "--without-heartbeat",
+    ]  # fmt: skip
+    # Other people's servers take their time; nothing else waits for them.
+    sender = [
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--concurrency", "2",
+        "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
     children = [
         Child("The relay", [python, manage, "relay"]),
         Child("The web server", web),
         Child("The worker", worker),
+        Child("The sender", sender),
     ]
     if settings.DEMO and _is_free(demonstration.provider_port()):
         port = str(demonstration.provider_port())

@@ -1,0 +1,1 @@
+"""The feed and the webhooks on the admin site."""
