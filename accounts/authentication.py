@@ -153,7 +153,7 @@ def _mandate(key: ApiKey, header: str | None) -> Mandate | None:
         return None
     found = mandates.find(partner_id=key.organization_id, provider_id=number)
     if found is None:
-        raise mandates.NoMandate(f"This key may not act for the organization {given[:20]!r}.")
+        raise mandates.NoMandate("This key may not act for that organization.")
     return found
 
 

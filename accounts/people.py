@@ -144,6 +144,17 @@ def remove(membership: Membership, *, by: User | None, actor: Actor, at: datetim
 
 
 @transaction.atomic
+def create_operator(*, actor: Actor, username: str, password: str, at: datetime) -> User:
+    """Make an account that may everything; the caller has seen to its password."""
+    user: User = User.objects.create_superuser(username, password=password)
+    auditing.record(
+        actor, organization_id=None, action="account.created", subject=f"account {username}", at=at,
+        after={"username": username, "is_superuser": True}, thing=f"account:{user.pk}",
+    )  # fmt: skip
+    return user
+
+
+@transaction.atomic
 def suspend(user: User, *, actor: Actor, at: datetime) -> bool:
     """Lock a person out everywhere, until resumed: the operator's verb. Gives whether they were not locked out before.
 

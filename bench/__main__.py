@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "imports")
+SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "imports", "webhooks")
 _LEAST_DEVICES = 5000
 
 
@@ -42,7 +42,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     django.setup()
     logging.disable(logging.WARNING)
-    from bench import activation, apply, door, fleet, imports, latency, machine, memory, rebuild, results
+    from bench import activation, apply, door, fleet, imports, latency, machine, memory, rebuild, results, webhooks
 
     results.progress(f"registering {arguments.devices:,} devices in PostgreSQL")
     described = machine.describe()
@@ -55,6 +55,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         "latency": lambda: latency.measure(phones),
         "apply": lambda: apply.measure(phones),
         "activation": activation.measure,
+        "webhooks": webhooks.measure,
         "imports": lambda: imports.measure(phones),
     }
     rows = [row for subject in SUBJECTS if subject in arguments.only for row in measures[subject]()]

@@ -96,6 +96,7 @@ _SIDEBAR = (
         ("Short codes", "tag", "onboarding_shortcode"),
         ("Bulk work", "playlist_add_check", "operations_operation"),
         ("History", "history", "onboarding_statechange"),
+        ("Events", "bolt", "events_event"),
         ("Sightings", "visibility", "onboarding_sighting"),
         ("Code guessing", "gpp_maybe", "onboarding_codeguessing"),
     )),

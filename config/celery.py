@@ -76,6 +76,11 @@ app.conf.update(
             "schedule": schedule(5.0),
             "options": {"expires": 5.0},
         },
+        "prune kept answers": {
+            "task": "accounts.tasks.prune_answers",
+            "schedule": schedule(300.0),
+            "options": {"expires": 300.0},
+        },
         "prune the audit": {
             "task": "accounts.tasks.prune_audit",
             "schedule": schedule(3600.0),

@@ -7,9 +7,9 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from accounts import keys
+from accounts import keys, organizations, people
 from accounts.actors import Actor
-from accounts.models import Membership, Organization, User
+from accounts.models import User
 from config import env
 from onboarding import profiles, registry, shortcodes
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber, ShortCode
@@ -47,14 +47,13 @@ def prepare(*, demo: bool, at: datetime) -> FirstStart | None:
         return None
     given_password, given_key = env.text("ADMIN_PASSWORD"), env.text("DEMO_API_KEY")
     admin_password = given_password or secrets.token_urlsafe(12)
-    User.objects.create_superuser("admin", password=admin_password)
+    people.create_operator(actor=_ACTOR, username="admin", password=admin_password, at=at)
     admin_password = "(the given ADMIN_PASSWORD)" if given_password else admin_password
     if not demo:
         return FirstStart(admin_password)
-    organization = Organization.objects.create(name="Demo Telecom")
+    organization = organizations.create(actor=_ACTOR, name="Demo Telecom", at=at)
     demo_password = secrets.token_urlsafe(12)
-    user = User.objects.create_user("demo", password=demo_password, is_staff=True)
-    Membership.objects.create(user=user, organization=organization, role="admin")
+    people.add(actor=_ACTOR, organization=organization, username="demo", role="admin", password=demo_password, at=at)
     profile = profiles.create(
         actor=_ACTOR,
         organization=organization,

@@ -4,12 +4,13 @@ Whatever goes wrong under `/api/` becomes one of these: refusals of our verbs (O
 Django's, a database that is down, and mistakes of ours (500, without detail; the traceback goes to the log).
 """
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.html import format_html, format_html_join
@@ -32,6 +33,7 @@ STATUSES = {
     "invalid_input": 400,
     "invalid_json": 400,
     "invalid_request": 400,
+    "unknown_host": 400,
     "invalid_cursor": 400,
     "invalid_idempotency_key": 400,
     "invalid_mac": 400,
@@ -108,6 +110,7 @@ _REMEDIES = {
     "invalid_input": "Correct what `errors` names and send the request again.",
     "invalid_json": "Send one JSON document in UTF-8.",
     "invalid_request": "Send the request as described at /api/docs/.",
+    "unknown_host": "Send requests to the public URL of the service.",
     "not_authenticated": "Send the header `Authorization: Bearer KEY`.",
     "invalid_key": "Check the key, or ask your administrator for a new one.",
     "insufficient_scope": "Use a key that has this scope.",
@@ -188,7 +191,7 @@ def answer(
             "status": status,
             "code": code,
             "detail": detail,
-            "remedy": remedy or _REMEDIES.get(code, ""),
+            "remedy": remedy or _remedy(code),
             "errors": errors or {},
             "request_id": getattr(request, "id", ""),
         },
@@ -203,8 +206,18 @@ def answer(
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: what is refused before any view is asked, as an unknown Host."""
     if _is_partner(request):
+        if isinstance(exception, DisallowedHost):
+            _tell_operator(request.META.get("HTTP_HOST", ""))
+            remedy = f"Send requests to {settings.PUBLIC_URL}."
+            return answer(request, "unknown_host", "The service has no such host name.", remedy=remedy)
         return answer(request, "invalid_request", "The request cannot be read.")
     return defaults.bad_request(request, exception)
+
+
+@functools.lru_cache(maxsize=100)
+def _tell_operator(host: str) -> None:
+    """Once for each name, as scanners send any."""
+    logger.warning("Refused a request for the host %r. If that is a name of this service: ALLOWED_HOSTS", host[:100])
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -216,13 +229,24 @@ def page(request: HttpRequest) -> HttpResponse:
     """`/api/problems/`: where the `type` of each problem document points to."""
     rows = format_html_join(
         "", '<tr id="{}"><td><code>{}</code><td>{}<td>{}<td>{}\n',
-        ((code, code, status, _title(code), _REMEDIES.get(code, "")) for code, status in STATUSES.items()),
+        ((code, code, status, _title(code), _remedy(code)) for code, status in STATUSES.items()),
     )  # fmt: skip
     return HttpResponse(format_html(_PAGE, rows))
 
 
 def _is_partner(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/")
+
+
+def _remedy(code: str) -> str:
+    """What to do about it: said here, or by the error of ours that has this code."""
+    waiting = [OnboardingError]
+    while code not in _REMEDIES and waiting:
+        kind = waiting.pop()
+        if kind.code == code and kind.remedy:
+            return kind.remedy
+        waiting += kind.__subclasses__()
+    return _REMEDIES.get(code, "Correct the request as the detail says.")
 
 
 def _title(code: str) -> str:

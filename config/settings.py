@@ -236,6 +236,10 @@ LOGGING = {
         "nowhere": {"class": "logging.NullHandler"},
     },
     # Scanners send any Host; each is refused, and none is worth a traceback.
-    "loggers": {"django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False}},
+    "loggers": {
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
+        # Each use of a passkey is an entry of the audit already.
+        "fido2": {"level": "WARNING"},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

@@ -38,7 +38,8 @@ def words(text: str) -> list[bytes]:
     if text.isascii():
         plain = text.lower()
     else:
-        decomposed = unicodedata.normalize("NFKD", text.casefold())
+        # Twice, since either makes work for the other: № becomes No, and İ an i with a dot.
+        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
         plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return sorted({found.encode()[:MAX_WORD_OCTETS] for found in _WORD.findall(plain)})
 

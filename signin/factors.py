@@ -109,7 +109,7 @@ def of(user: User) -> Factors:
 
 def lock(user: User) -> User:
     """Hold a person's row to the end of the transaction: factors and sessions of one person change one at a time."""
-    return User.objects.select_for_update().get(pk=user.pk)
+    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
 # The authenticator app
@@ -319,9 +319,9 @@ def _note_use(row: Authenticator, *, at: datetime) -> None:
     Authenticator.objects.filter(pk=row.pk).update(last_used_at=at)
 
 
-def reseal(*, after: int = 0, limit: int = 500) -> int | None:
-    """Seal secrets anew under the first of CODE_KEYS, from the id `after` on; gives the last id done, None at the end.
-    Raises SealUnreadable."""
+def reseal(*, after: int = 0, limit: int = 500) -> tuple[int, int] | None:
+    """Seal secrets anew under the first of CODE_KEYS, from the id `after` on; gives the last id and how many were done,
+    None at the end. Raises SealUnreadable."""
     rows = list(
         Authenticator.objects.filter(pk__gt=after, type__in=[Kind.TOTP, Kind.RECOVERY_CODES]).order_by("pk")[:limit]
     )
@@ -333,4 +333,4 @@ def reseal(*, after: int = 0, limit: int = 500) -> int | None:
             if present is not None:
                 present.data[name] = adapter.encrypt(adapter.decrypt(present.data[name]))
                 present.save(update_fields=["data"])
-    return rows[-1].pk if rows else None
+    return (rows[-1].pk, len(rows)) if rows else None

@@ -16,15 +16,9 @@ from django.utils.http import urlsafe_base64_encode
 from accounts import standing
 from accounts.actors import Actor
 from accounts.models import Membership, User
+from accounts.people import WeakPassword
 from onboarding.errors import OnboardingError
 from signin import factors, recording, sessions
-
-
-class WeakPassword(OnboardingError):
-    """The password is too easy to guess."""
-
-    code = "weak_password"
-    remedy = "Choose a longer one."
 
 
 class NotYours(OnboardingError):

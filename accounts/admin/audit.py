@@ -166,7 +166,8 @@ class AuditEntryAdmin(scope.ScopedAdmin):
 
     @admin.display(description="When")
     def happened(self, row: AuditEntry) -> SafeString:
-        return format_html('<time datetime="{}">{:%Y-%m-%d %H:%M:%S}</time>', row.at.isoformat(), row.at)
+        shown = f"{row.at:%Y-%m-%d %H:%M:%S}"
+        return format_html('<time datetime="{}">{}</time>', row.at.isoformat(), shown)
 
     @admin.display(description="What")
     def what(self, row: AuditEntry) -> str:

@@ -11,7 +11,9 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
@@ -71,12 +73,12 @@ class MembershipAdmin(scope.VerbAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj:
-            return ((None, {"fields": ("user", "organization", "role")}),)
+            return ((None, {"fields": ("user", "organization", "role", "cannot_sign_in")}),)
         first = ("organization",) if self.asks_for_organization(request) else ()
         return ((None, {"fields": (*first, "username", "name", "email", "role", "password")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("user", "organization") if obj else ()
+        return ("user", "organization", "cannot_sign_in") if obj else ()
 
     def apply(self, request: HttpRequest, cleaned: Mapping[str, Any], row: Membership | None) -> Membership:
         actor, at = standing.actor_of(request), timezone.now()
@@ -109,6 +111,12 @@ class MembershipAdmin(scope.VerbAdmin):
     @admin.display(description="Name")
     def full_name(self, row: Membership) -> str:
         return row.user.get_full_name()
+
+    @admin.display(description="Cannot sign in?")
+    def cannot_sign_in(self, row: Membership) -> str:
+        offered = (("password_link", "Make a link to a new password"), ("reset_factor", "Take the second factor away"))
+        links = ((reverse(f"admin:{name}", args=(row.pk,)), text) for name, text in offered)
+        return format_html_join(" ", '<a class="button-plain" href="{}">{}…</a>', links)
 
     @admin.display(description="Last signed in", empty_value="never")
     def last_login(self, row: Membership) -> Any:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.wording import ParsedField
-from onboarding import answers, registrations
+from onboarding import answers, registrations, targethealth
 from onboarding.admin import drawing
 from onboarding.answers import Answer
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -76,7 +76,12 @@ def _explained(device: Device, said: dict[str, Any], *, among: "QuerySet[Device]
         certified_mac=certified,
     )
     answer = answers.decide(query, registrations.for_mac(mac, among=among), timezone.now().timestamp())
-    return drawn(answer) | {"document": answers.document(answer, lambda: example_links(mac)).decode()}
+    fails = answer.profile is not None and device.profile is not None and device.profile.failing_targets
+    skipped = targethealth.skipped(device.profile.pk, answer.target) if fails else []
+    return drawn(answer) | {
+        "document": answers.document(answer, lambda: example_links(mac)).decode(),
+        "skipped": [{"target": row.target, "said": targethealth.said(row)} for row in skipped],
+    }
 
 
 def now(device: Device) -> Answer:

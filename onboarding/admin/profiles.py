@@ -21,7 +21,7 @@ from accounts import standing
 from accounts.admin import scope
 from accounts.admin.wording import LinesField, VerbForm
 from onboarding import answers, health, profiles, registrations, targethealth
-from onboarding.admin import drawing, filters
+from onboarding.admin import bench, drawing, filters
 from onboarding.admin.explain import example_links
 from onboarding.flatprofile import InvalidParameter
 from onboarding.identifiers import MacAddress
@@ -167,7 +167,8 @@ class RedirectProfileAdmin(scope.VerbAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row: RedirectProfile | None = kwargs.get("obj")
         if row is not None:
-            context |= {"preview": preview(row), **self._health(request, row)}
+            may_scan = bench.viewer_of(request).sees(row.organization_id, row.pk)
+            context |= {"preview": preview(row), "may_scan": may_scan, **self._health(request, row)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> Any:

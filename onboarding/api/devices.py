@@ -74,7 +74,7 @@ class OneDevice(PartnerView):
         address = MacAddress.parse(mac)
         given = shapes.DeviceInput.read(request.data)
         with transaction.atomic():
-            present = self.devices.select_for_update().filter(mac=str(address)).first()
+            present = self._held.filter(mac=str(address)).first()
             etags.check(request, shown(present) if present else None)
             if present is None:
                 takings.check(self.organization)
@@ -82,7 +82,7 @@ class OneDevice(PartnerView):
                 actor=self.actor,
                 organization=self.organization,
                 mac=address,
-                values=self._values(given, DeviceFields(model=given["model"])),
+                values=self._values(given, DeviceFields(model=given["model"]), present),
                 own=settings.OWN_ADDRESSES,
                 at=timezone.now(),
                 held=present,
@@ -101,7 +101,7 @@ class OneDevice(PartnerView):
         given = shapes.DeviceInput.read(request.data, partial=True)
         with transaction.atomic():
             present = self._locked(mac)
-            values = self._values(given, _values_of(present))
+            values = self._values(given, _values_of(present), present)
             device = registry.change(
                 actor=self.actor, device=present, values=values, own=settings.OWN_ADDRESSES, at=timezone.now()
             )
@@ -125,17 +125,24 @@ class OneDevice(PartnerView):
 
     def _locked(self, mac: str) -> Device:
         """The device of the path, held until the transaction ends, with the caller's conditions met."""
-        device = self.devices.select_for_update().filter(mac=str(MacAddress.parse(mac))).first()
+        device = self._held.filter(mac=str(MacAddress.parse(mac))).first()
         if device is None:
             raise Http404
         etags.check(self.request, shown(device))
         return device
 
-    def _values(self, given: dict[str, Any], base: DeviceFields) -> DeviceFields:
+    @property
+    def _held(self) -> "QuerySet[Device]":
+        """The caller's devices, with their profiles, locked as they are read."""
+        return self.devices.select_related("profile").select_for_update(of=("self",))
+
+    def _values(self, given: dict[str, Any], base: DeviceFields, present: Device | None) -> DeviceFields:
         """`base` with what was given; null and empty text both say: none."""
         values: dict[str, Any] = {name: value if value != "" else None for name, value in given.items()}
         values |= {name: values[name] or "" for name in ("label", "target") if name in values}
-        if values.get("profile") is not None:
+        if present is not None and present.profile_id is not None and values.get("profile") == present.profile_id:
+            values["profile"] = present.profile
+        elif values.get("profile") is not None:
             values["profile"] = self._profile(values["profile"])
         fields = replace(base, **values)
         if self.limited and fields.profile is None:

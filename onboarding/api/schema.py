@@ -208,7 +208,7 @@ def _etag(statuses: list[int]) -> OpenApiParameter:
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """What holds for every operation, whoever wrote it: quotas on all answers, Idempotency-Key on all writes.
+    """What holds for every operation, whoever wrote it: quotas on all answers, mandates, Idempotency-Key on all writes.
 
     drf-spectacular calls it with the whole document (POSTPROCESSING_HOOKS).
     """
@@ -216,8 +216,9 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     for methods in result["paths"].values():
         for method, described in methods.items():
             answers = described["responses"]
+            described.setdefault("parameters", []).append(_ON_BEHALF_OF)
             if method in _WRITES:
-                described.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+                described["parameters"].append(_IDEMPOTENCY_KEY)
                 for status in _OF_IDEMPOTENCY:
                     answers.setdefault(str(status), _written_refusal(status))
                 answers["409"].setdefault("headers", {})["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
@@ -239,6 +240,12 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "description": "Makes repeating safe: within 24 hours the same request with the same key has its effect once, and is "
     "given the same answer again. Take a new one, as a random UUID, for each thing to be done.",
+}
+_ON_BEHALF_OF = {
+    "in": "header",
+    "name": "On-Behalf-Of",
+    "schema": {"type": "integer", "minimum": 1},
+    "description": "The id of the organization that is acted for under its mandate. Default: the key's own.",
 }
 _HEADERS: dict[str, Any] = {
     "RateLimit-Limit": {"schema": {"type": "integer"}, "description": "Requests of the key in a minute."},

@@ -11,7 +11,8 @@ _WORD = re.compile(r"[^\W_]+")
 
 def _words(label):
     # As `onboarding.search` had it when this was written.
-    plain = "".join(c for c in unicodedata.normalize("NFKD", label.casefold()) if not unicodedata.combining(c))
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", label).casefold())
+    plain = "".join(c for c in text if not unicodedata.combining(c))
     return sorted({found.encode()[:240] for found in _WORD.findall(plain)})
 
 

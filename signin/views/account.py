@@ -210,6 +210,9 @@ def remove_factor(request: HttpRequest, kind: str, passkey_id: int | None = None
                 actor=requests.actor(request, person),
                 at=timezone.now(),
             )
+            if not factors.of(person).any:
+                # Should one be required later, this session has shown none that still is.
+                guard.note(request, factor="")
             messages.success(request, f"Removed: {name}. Your other sessions have ended.")
         except OnboardingError as error:
             messages.error(request, f"{error.detail} {error.remedy}")

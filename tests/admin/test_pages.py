@@ -62,7 +62,7 @@ def _address(name: str, provider: Organization) -> str:
         ("onboarding_device_explain", PERSON + 2),
         ("onboarding_device_delete", PERSON + 1),
         ("onboarding_redirectprofile_changelist", PERSON + 3),
-        ("onboarding_redirectprofile_change", PERSON + 1),
+        ("onboarding_redirectprofile_change", PERSON + 2),
         ("onboarding_redirectprofile_delete", PERSON + 2),
         ("onboarding_statechange_changelist", PERSON + 3),
         ("onboarding_statechange_change", PERSON + 3),

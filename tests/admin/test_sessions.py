@@ -156,6 +156,19 @@ def test_the_recovery_codes_go_with_the_last_factor(ann: User, client: Client) -
     assert AuditEntry.objects.filter(action="factor.removed").count() == 1
 
 
+def test_a_session_that_showed_a_factor_since_removed_counts_as_without(
+    ann: User, provider: Organization, client: Client
+) -> None:
+    secret, _ = give_app(ann)
+    client.post(SIGN_IN, GIVEN)
+    client.post("/admin/login/code/", {"code": code_of(secret)})
+    client.post(reverse("admin:remove_app"))
+
+    Organization.objects.filter(pk=provider.pk).update(requires_second_factor=True)
+
+    assert not is_in(client)
+
+
 def test_new_recovery_codes_end_the_former_ones(ann: User, client: Client) -> None:
     secret, former = give_app(ann)
     client.post(SIGN_IN, GIVEN)

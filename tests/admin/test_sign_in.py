@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from allauth.mfa.adapter import get_adapter
-from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.core.management import call_command
 from django.test import Client
@@ -154,16 +152,6 @@ def test_the_admins_own_forms_are_no_way_past_the_second_factor(ann: User, clien
 )  # fmt: skip
 def test_none_of_the_librarys_own_pages_is_there(path: str, operator: Client) -> None:
     assert operator.get(f"/{path}").status_code == 404
-
-
-def test_secrets_lie_sealed(ann: User) -> None:
-    secret, codes = give_app(ann)
-
-    kept = str(list(Authenticator.objects.values_list("data", flat=True)))
-
-    assert secret not in kept
-    assert not any(code in kept for code in codes)
-    assert get_adapter().decrypt(Authenticator.objects.get(type="totp").data["secret"]) == secret
 
 
 def test_people_of_an_organization_that_requires_it_set_one_up_before_any_other_page(

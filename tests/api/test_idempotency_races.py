@@ -10,7 +10,7 @@ from onboarding.models import Device, RedirectProfile, StateChange
 from tests.api.conftest import PartnerClient
 from tests.factories import make_device, make_organization
 from tests.races import at_once
-from tests.service import running, wait_until
+from tests.service import Service, wait_until
 
 BODY = {"name": "Head office", "targets": ["https://cfg.example.net/$MA.xml"]}
 KEY = {"Idempotency_Key": "6f7f6f0c-5f0d-4f0e-9f0a-2d3c4b5a6978"}
@@ -43,8 +43,12 @@ def test_while_the_first_is_running_the_second_is_told_to_wait():
     device = make_device(organization=partner.organization)
     path = f"devices/{device.mac}/"
     answers = []
-    first = threading.Thread(target=lambda: answers.append(partner("PATCH", path, {"label": "one"}, **KEY)))
 
+    def send():
+        answers.append(partner("PATCH", path, {"label": "one"}, **KEY))
+        connection.close()
+
+    first = threading.Thread(target=send)
     with transaction.atomic():
         Device.objects.select_for_update().get(pk=device.pk)
         first.start()
@@ -65,7 +69,7 @@ def test_while_the_first_is_running_the_second_is_told_to_wait():
 
 def _somebody_waits():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return cursor.fetchone()[0]
 
 
@@ -79,7 +83,15 @@ def test_a_killed_process_has_done_nothing_and_leaves_no_lock(tmp_path):
     }  # fmt: skip
     body = b'{"label": "after"}'
 
-    with running(tmp_path / "data", "web") as service:
+    def alive():
+        try:
+            return service.request("GET", "/healthz")[0] == 200
+        except OSError:
+            return False
+
+    with Service(tmp_path / "data") as service:
+        service.start("web")
+        wait_until(alive, what="the start")
         # Known to the process before the database is held, so that the request gets as far as the device.
         assert service.request("GET", path, headers=headers)[0] == 200
         failed = []
@@ -106,7 +118,7 @@ def test_a_killed_process_has_done_nothing_and_leaves_no_lock(tmp_path):
         assert not KeptAnswer.objects.exists()
 
         service.start("web")
-        service.await_door()
+        wait_until(alive, what="the second start")
         # PostgreSQL lets go of a killed connection's locks as soon as it notices.
         status, _ = wait_until(
             lambda: (answer := service.request("PATCH", path, body=body, headers=headers, timeout=20.0))[0] != 409

@@ -14,7 +14,7 @@ from tests.activation.factories import make_code
 from tests.factories import ACTOR, AT, make_device, make_organization, make_profile, make_short_code
 
 MAC, MODEL = "00562B043615", {"model": "CP-8841-3PCC"}
-PROVIDERS_SCOPES = [scope for scope in mandates.SCOPES]
+PROVIDERS_SCOPES = list(mandates.SCOPES)
 
 
 @pytest.fixture
@@ -214,13 +214,13 @@ def test_every_reason_for_having_no_mandate_looks_the_same(provider, distributor
             mandates.withdraw(mandate, actor=ACTOR, at=AT)
     Organization.objects.filter(pk=suspended.pk).update(suspended_at=AT)
 
-    answers = {}
+    answers = set()
     for named in (withdrawn.pk, suspended.pk, unrelated.pk, 2**70, 0, "", "x", "-1", "١"):
         answer = distributor("GET", "devices/", On_Behalf_Of=str(named))
         assert answer.status_code == 403, named
-        problem = answer.json()
-        answers[problem["code"], problem["remedy"], problem["detail"].replace(repr(str(named)), "…")] = named
-    assert [code for code, *_ in answers] == ["no_mandate"]
+        answers.add(str(answer.json() | {"request_id": ""}))
+    assert len(answers) == 1
+    assert "no_mandate" in answers.pop()
 
 
 def test_a_suspended_partners_key_is_refused_with_the_header_too(provider, distributor, acting):

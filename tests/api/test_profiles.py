@@ -1,8 +1,13 @@
 """Redirect profiles."""
 
-import pytest
+from datetime import timedelta
 
-from onboarding.models import RedirectProfile
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from onboarding.models import RedirectProfile, TargetCheck
 from tests.factories import make_device, make_profile
 
 BASIC = {"name": "Head office", "targets": ["https://cfg.example.net/$MA.xml"]}
@@ -116,3 +121,66 @@ def test_a_wrong_profile_rule_is_refused_with_its_position(partner):
 
 def test_an_id_beyond_the_database_is_not_found(partner):
     assert partner("GET", f"profiles/{10**30}/").status_code == 404
+
+
+def test_a_profile_tells_how_its_targets_are(partner):
+    created = partner("POST", "profiles/", BASIC).json()
+    now = timezone.now()
+    TargetCheck.objects.update(
+        health="failing", findings=["server_error"], http_status=503, checked_at=now, failures=3,
+        certificate_expires_at=now + timedelta(days=9),
+    )  # fmt: skip
+
+    [shown] = partner("GET", f"profiles/{created['id']}/").json()["target_health"]
+    [listed] = partner("GET", "profiles/").json()["results"][0]["target_health"]
+
+    assert created["target_health"][0]["status"] == "unknown"
+    assert (shown["target"], shown["status"], shown["findings"], shown["http_status"]) == (
+        BASIC["targets"][0], "failing", ["server_error"], 503,
+    )  # fmt: skip
+    assert "503" in shown["detail"]
+    assert None not in (shown["checked_at"], shown["certificate_expires_at"], shown["since"])
+    assert listed == shown
+
+
+def test_listing_profiles_with_their_health_costs_two_queries_however_many_there_are(partner):
+    def queries():
+        with CaptureQueriesContext(connection) as found:
+            partner("GET", "profiles/")
+        return len(found)
+
+    make_profile(organization=partner.organization)
+    queries()  # The key's first use is written down.
+    one = queries()
+    for _ in range(20):
+        make_profile(organization=partner.organization)
+
+    assert queries() == one
+
+
+def test_targets_are_tested_by_request(partner, stranger, keyed):
+    profile = partner("POST", "profiles/", BASIC).json()
+    path = f"profiles/{profile['id']}/check/"
+    later = timezone.now() + timedelta(hours=1)
+    TargetCheck.objects.update(checked_at=timezone.now() - timedelta(minutes=1), next_check_at=later)
+    reads = keyed(partner.organization, ["profiles:read"])
+
+    assert reads("POST", path).status_code == 403
+    assert stranger("POST", path).status_code == 404
+    assert TargetCheck.objects.get().next_check_at == later
+    answer = partner("POST", path)
+
+    assert (answer.status_code, answer.json()["id"]) == (202, profile["id"])
+    assert TargetCheck.objects.get().next_check_at <= timezone.now()
+
+
+def test_a_test_of_a_target_changes_the_tag_but_stands_in_the_way_of_no_update(partner):
+    path = f"profiles/{partner('POST', 'profiles/', BASIC).json()['id']}/"
+    tag = partner("GET", path)["ETag"]
+    assert partner("GET", path, If_None_Match=tag).status_code == 304
+
+    TargetCheck.objects.update(health="healthy", checked_at=timezone.now())
+
+    assert partner("GET", path, If_None_Match=tag).status_code == 200
+    assert partner("PATCH", path, {"name": "Other"}, If_Match=tag).status_code == 200
+    assert partner("PATCH", path, {"name": "Third"}, If_Match=tag).status_code == 412

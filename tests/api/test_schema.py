@@ -148,3 +148,27 @@ def test_the_script_of_the_page_is_served_as_one():
 
     assert answer["Content-Type"].startswith("application/javascript")
     assert "SwaggerUIBundle" in answer.content.decode()
+
+
+def test_every_write_takes_an_idempotency_key_and_tells_what_may_come_of_it(document):
+    for path, method, described in operations(document):
+        names = {parameter["name"] for parameter in described.get("parameters", ())}
+        answers = described["responses"]
+        if method == "get":
+            assert "Idempotency-Key" not in names
+            continue
+        assert "Idempotency-Key" in names, (path, method)
+        assert set(answers) >= {"400", "409", "413", "422", "429"}, (path, method)
+        assert "Retry-After" in answers["409"]["headers"]
+        for status, answer in answers.items():
+            assert "Idempotent-Replayed" in answer["headers"], (path, method, status)
+
+
+def test_every_answer_tells_the_quota_and_too_many_requests_when_to_come_back(document):
+    declared = document["components"]["headers"]
+    for path, method, described in operations(document):
+        assert "Retry-After" in described["responses"]["429"]["headers"], (path, method)
+        for status, answer in described["responses"].items():
+            assert set(answer["headers"]) >= {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}, (path, status)
+            for header in answer["headers"].values():
+                assert "schema" in header or header["$ref"].rpartition("/")[2] in declared

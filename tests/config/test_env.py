@@ -15,7 +15,7 @@ STRONG = "a-Strong-secret-0123456789-with-many-letters"
 NAMES = (
     "HOST", "PORT", "WORKERS", "DATA_DIR", "DATABASE_URL", "SECRET_KEY", "CODE_KEYS", "ALLOWED_HOSTS", "PUBLIC_URL",
     "TRUSTED_PROXIES", "DEMO", "EDOS_PATH", "SHORT_CODE_PATH", "ACTIVATION_PATH", "BEACON_PATH", "REPORT_PATH",
-    "HISTORY_KEPT_DAYS", "CELERY_BROKER_URL",
+    "HISTORY_KEPT_DAYS", "CELERY_BROKER_URL", "REQUIRE_OPERATOR_SECOND_FACTOR",
 )  # fmt: skip
 
 
@@ -275,6 +275,7 @@ def test_a_database_url_is_taken_apart(environment):
         ("WORKERS", "two"),
         ("PORT", "x"),
         ("DEMO", "yes"),
+        ("REQUIRE_OPERATOR_SECOND_FACTOR", "true"),
         ("SECRET_KEY", "short"),
         ("DATABASE_URL", "mysql://h/n"),
         ("EDOS_PATH", "/gds/activate"),

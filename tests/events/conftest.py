@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from accounts.actors import Actor
 from accounts.models import Organization
 from accounts.seals import Seal
 from events import delivering, sequencing, webhooks
@@ -70,10 +71,15 @@ def make_webhook(db: None, clock: Clock) -> Callable[..., Any]:
     """Makes a webhook by the verb; gives it and its secret."""
 
     def make(
-        url: str, *, organization: Organization | None = None, types: tuple[str, ...] = (), rules: Rules = LOOPBACK
+        url: str,
+        *,
+        organization: Organization | None = None,
+        types: tuple[str, ...] = (),
+        rules: Rules = LOOPBACK,
+        actor: Actor = ACTOR,
     ) -> tuple[WebhookEndpoint, str]:
         return webhooks.create(
-            actor=ACTOR, organization=organization or make_organization(), wishes=Wishes(url=url, types=types),
+            actor=actor, organization=organization or make_organization(), wishes=Wishes(url=url, types=types),
             rules=rules, seal=SEAL, at=clock(),
         )  # fmt: skip
 

@@ -7,6 +7,8 @@ from django.test import override_settings
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
+from accounts import mandates
+from accounts.actors import Actor
 from accounts.models import AuditEntry
 from events import sequencing, webhooks
 from events.models import WebhookDelivery, WebhookEndpoint
@@ -320,14 +322,11 @@ def test_an_idempotency_key_makes_one_webhook_and_shows_its_secret_again(partner
 
 
 def test_a_webhook_made_under_a_mandate_ends_with_it(receiver, make_webhook, happen, deliver, clock):
-    from accounts import mandates
-    from accounts.actors import Actor
-
     provider, agency = make_organization(), make_organization(kind="partner")
     boss = Actor("admin", "boss")
     mandate = mandates.give(actor=boss, provider=provider, partner=agency, scopes=["webhooks:write"], at=clock())
-    endpoint, _ = make_webhook(receiver.url, organization=provider)
-    WebhookEndpoint.objects.update(through=agency)
+    agent = Actor("api", "agent", organization_id=agency.pk)
+    endpoint, _ = make_webhook(receiver.url, organization=provider, actor=agent)
     happen(provider)
     assert deliver() == 1
     mandates.withdraw(mandate, actor=boss, at=clock())

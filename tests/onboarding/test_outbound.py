@@ -87,7 +87,8 @@ def test_a_url_is_read_into_its_parts(url, place):
     "url",
     [
         "", "hooks.example.net", "ftp://a.example/", "https://", "https:///path", "https://a b/",
-        "https://a.example/ b", "https://user@a.example/", "https://user:pw@a.example/", "https://a.example/#part", "https://a.example:0/",
+        "https://a.example/ b", "https://user@a.example/", "https://user:pw@a.example/", "https://a.example/#part",
+        "https://a.example:0/",
         "https://a.example:65536/", "https://a.example\\@127.0.0.1/", "https://a.example/\r\nX: y", "https://[::1/",
         "https://[fe80::1%25eth0]/", "https://a..example/", "https://" + "a" * 64 + ".example/", "https://ä.example/",
         "https://a.example/ä", "https://a.example/" + "a" * 1024, "https://-a.example/", "javascript:alert(1)",

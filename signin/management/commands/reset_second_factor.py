@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is nobody with the user name {options['user']!r}.")
         taken = factors.reset(person, actor=Actor("command", "reset_second_factor"), at=timezone.now())
         self.stdout.write(
-            f"{person.get_username()}: {taken} second factors taken away, all sessions ended."
+            f"{person.get_username()}: second factors taken away: {taken}. All sessions ended."
             if taken
             else f"{person.get_username()} had no second factor; all sessions are ended."
         )
