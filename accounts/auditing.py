@@ -133,7 +133,7 @@ def _keys() -> list[bytes]:
 
 def _kept(values: Mapping[str, object]) -> dict[str, object]:
     """Values that read the same from every database, each of bounded length."""
-    return {str(name): _bounded(_plain(value)) for name, value in values.items()}
+    return {_text(name): _bounded(_plain(value)) for name, value in values.items()}
 
 
 def _plain(value: object) -> object:

@@ -93,7 +93,7 @@ class Counts:
         at = time.time() if at is None else at
         try:
             table = self._table(limit)
-            environment, key = self._opened(), subject.encode()
+            environment, key = self._opened(), _key(subject)
             # One thread at a time: one that waits for LMDB's own lock would keep the interpreter from its holder.
             with self._lock, environment.begin(write=True, db=table) as transaction:
                 standing = _standing(limit, transaction.get(key), at=at)
@@ -112,7 +112,7 @@ class Counts:
         try:
             table = self._table(limit)
             with self._opened().begin(db=table) as transaction:
-                return _standing(limit, transaction.get(subject.encode()), at=at)
+                return _standing(limit, transaction.get(_key(subject)), at=at)
         except (lmdb.Error, OSError):
             logger.exception("Quotas cannot be read")
             return Standing(limit, 0, limit.seconds)
@@ -161,6 +161,11 @@ def _folder_of_this_boot(folder: Path) -> Path:
             shutil.rmtree(former, ignore_errors=True)
     (folder / boot).mkdir(parents=True, exist_ok=True)
     return folder / boot
+
+
+def _key(subject: str) -> bytes:
+    # LMDB takes no empty key, and none above 511 octets.
+    return b"=" + subject.encode()[:500]
 
 
 def _standing(limit: Limit, entry: bytes | None, *, at: float) -> Standing:

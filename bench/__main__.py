@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "imports", "webhooks")
+SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "imports", "webhooks", "pages")
 _LEAST_DEVICES = 5000
 
 
@@ -42,7 +42,20 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     django.setup()
     logging.disable(logging.WARNING)
-    from bench import activation, apply, door, fleet, imports, latency, machine, memory, rebuild, results, webhooks
+    from bench import (
+        activation,
+        adminpages,
+        apply,
+        door,
+        fleet,
+        imports,
+        latency,
+        machine,
+        memory,
+        rebuild,
+        results,
+        webhooks,
+    )
 
     results.progress(f"registering {arguments.devices:,} devices in PostgreSQL")
     described = machine.describe()
@@ -57,6 +70,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         "activation": activation.measure,
         "webhooks": webhooks.measure,
         "imports": lambda: imports.measure(phones),
+        "pages": lambda: adminpages.measure(phones),
     }
     rows = [row for subject in SUBJECTS if subject in arguments.only for row in measures[subject]()]
     print("\n" + results.show(rows, described))

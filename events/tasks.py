@@ -20,8 +20,11 @@ def _client() -> Client:
 
 @shared_task(ignore_result=True)
 def sequence() -> int:
-    """Make events of what happened."""
-    return sequencing.run(at=timezone.now())
+    """Make events of what happened, and have them delivered."""
+    made = sequencing.run(at=timezone.now())
+    if made and delivering.is_due(at=timezone.now()):
+        deliver.delay()
+    return made
 
 
 @shared_task(ignore_result=True)

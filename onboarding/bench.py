@@ -147,7 +147,8 @@ def undo(
         if before is None:
             registry.release(actor=actor, device=present, at=at)
             return
-        profile = RedirectProfile.objects.filter(pk=before.profile_id, organization_id=present.organization_id).first()
+        profiles = RedirectProfile.objects.filter(organization_id=present.organization_id)
+        profile = profiles.filter(pk=before.profile_id).first() if before.profile_id else None
         values = DeviceFields(
             model=ModelName.parse(before.model),
             serial=SerialNumber.parse(before.serial) if before.serial else None,

@@ -39,7 +39,7 @@ LEASE = timedelta(seconds=30)
 # A bell that was not answered for so long is rung anew.
 _BELL_LOST_AFTER = timedelta(seconds=10)
 # Other work of the same worker, observations of phones above all, waits for no longer than about this.
-SLICE_SECONDS = 1.0
+SLICE_SECONDS = 1.5
 # Tries of a part that goes wrong, before its operation is given up.
 _MOST_FAILURES = 5
 _MACS_FORGOTTEN_AT_ONCE = 20_000

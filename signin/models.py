@@ -23,12 +23,6 @@ class Session(AbstractBaseSession):
     def __str__(self) -> str:
         return f"session of {self.user}"
 
-    @classmethod
-    def get_session_store_class(cls) -> type:
-        from signin.sessions import SessionStore
-
-        return SessionStore
-
 
 class FailedSignIns(models.Model):
     """Failed attempts since the last entry of the audit about them: one row a person, and one for unknown names."""

@@ -6,7 +6,6 @@ from django.utils import timezone
 from accounts import pacing
 from signin import failures, sessions
 
-
 # What is left after so many is the next ring's.
 _MOST_BATCHES = 100
 

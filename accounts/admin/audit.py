@@ -18,7 +18,7 @@ from accounts import auditing, chaining, standing
 from accounts.admin import scope
 from accounts.models import AuditEntry
 
-_SOURCES = {"api": "API", "admin": "admin site", "command": "command line"}
+_SOURCES = {"api": "by API", "admin": "on the admin site", "command": "on the command line"}
 _ACTION_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
 
 
@@ -52,7 +52,7 @@ def words(action: str) -> str:
 def who(entry: AuditEntry) -> str:
     """Who did it, through whom, by which way in."""
     through = f" of {entry.through}" if entry.through_id else ""
-    return f"{entry.name}{through}, by {_SOURCES.get(entry.source, entry.source)}"
+    return f"{entry.name}{through}, {_SOURCES.get(entry.source, f'by {entry.source}')}"
 
 
 def _printed(value: object) -> str:

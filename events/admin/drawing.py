@@ -10,7 +10,7 @@ from events.models import WebhookDelivery, WebhookEndpoint
 
 # Bars in a row.
 MOST_BARS = 30
-_BAR, _GAP, _HEIGHT = 5, 2, 22
+_BAR, _GAP, _HEIGHT, _LEAST = 5, 2, 22, 12
 # Past this a bar has its full height.
 _SLOWEST_MS = 5000
 
@@ -38,7 +38,10 @@ def _mark(tone: str, word: str, title: str) -> SafeString:
 def status(row: WebhookDelivery) -> SafeString:
     """A delivery's mark; one that waits after a failure is told from one that waits for its first attempt."""
     if row.status == "queued" and row.attempt:
-        return format_html('<span class="mark mark-stalled">{}</span>', f"tried {row.attempt} times")
+        return format_html(
+            '<span class="mark mark-stalled">{}</span>',
+            "tried once" if row.attempt == 1 else f"tried {row.attempt} times",
+        )
     tone = {"delivered": "good", "failed": "bad"}.get(row.status, "expired")
     return format_html('<span class="mark mark-{}">{}</span>', tone, WORDS[row.status])
 
@@ -72,5 +75,5 @@ def bars(rows: Sequence[WebhookDelivery]) -> SafeString:
 
 def _bar(place: int, row: WebhookDelivery) -> tuple[Any, ...]:
     tone = "warn" if row.status == "queued" and row.attempt else _TONES[row.status]
-    height = 6 + round(min(row.duration_ms or 0, _SLOWEST_MS) / _SLOWEST_MS * (_HEIGHT - 6))
+    height = _LEAST + round(min(row.duration_ms or 0, _SLOWEST_MS) / _SLOWEST_MS * (_HEIGHT - _LEAST))
     return tone, place * (_BAR + _GAP), _HEIGHT - height, _BAR, height

@@ -37,7 +37,7 @@ _TYPES = {
     kinds.DEVICE_CHANGED: "its registration was changed",
     kinds.DEVICE_RELEASED: "it was released",
     kinds.DEVICE_STATE_CHANGED: "its state moved",
-    kinds.CODE_REDEEMED: "an activation code was redeemed",
+    kinds.CODE_REDEEMED: "a code was redeemed",
 }
 
 
@@ -129,7 +129,7 @@ class WebhookAdmin(scope.VerbAdmin):
         if row is not None:
             deliveries = list(self._log(row)[: max(_LATEST, drawing.MOST_BARS)])
             context |= {
-                "title": row.url,
+                "title": f"Webhook {row.pk}",
                 "saving": "Save",
                 "webhook": row,
                 "standing": drawing.standing(row),

@@ -60,6 +60,11 @@ class DeviceForm(VerbForm):
         if "profile" in self.fields and self.instance.pk:
             choices: Any = self.fields["profile"]
             choices.queryset = choices.queryset.filter(organization=self.instance.organization_id)
+        for name in {"valid_from", "valid_until"} & set(self.fields):
+            # Two fields under one label: each needs a name of its own.
+            widget: Any = self.fields[name].widget
+            for part, asked in zip(getattr(widget, "widgets", ()), ("date", "time"), strict=False):
+                part.attrs["aria-label"] = f"{self.fields[name].label or name}, {asked}"
 
 
 class NewDeviceForm(DeviceForm):

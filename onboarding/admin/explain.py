@@ -76,8 +76,9 @@ def _explained(device: Device, said: dict[str, Any], *, among: "QuerySet[Device]
         certified_mac=certified,
     )
     answer = answers.decide(query, registrations.for_mac(mac, among=among), timezone.now().timestamp())
-    fails = answer.profile is not None and device.profile is not None and device.profile.failing_targets
-    skipped = targethealth.skipped(device.profile.pk, answer.target) if fails else []
+    # Asked only where there is any: a page has few queries.
+    fails = answer.profile is not None and device.profile is not None and bool(device.profile.failing_targets)
+    skipped = targethealth.skipped(answer.profile.id, answer.target) if answer.profile and fails else []
     return drawn(answer) | {
         "document": answers.document(answer, lambda: example_links(mac)).decode(),
         "skipped": [{"target": row.target, "said": targethealth.said(row)} for row in skipped],

@@ -20,8 +20,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts import standing
 from accounts.admin import scope
 from accounts.admin.wording import LinesField, VerbForm
-from onboarding import answers, health, profiles, registrations, targethealth
-from onboarding.admin import bench, drawing, filters
+from onboarding import answers, examplephone, health, profiles, registrations, targethealth
+from onboarding.admin import bench, drawing, filters, profilechanges
 from onboarding.admin.explain import example_links
 from onboarding.flatprofile import InvalidParameter
 from onboarding.identifiers import MacAddress
@@ -136,6 +136,7 @@ class RedirectProfileAdmin(scope.VerbAdmin):
         )
         actor = standing.actor_of(request)
         if row is not None:
+            profilechanges.ask_before_moving(row, cleaned["targets"], request.POST.dict())
             return profiles.change(row, actor=actor, values=values, own=settings.OWN_ADDRESSES, at=timezone.now())
         organization = self.chosen_organization(request, cleaned)
         return profiles.create(
@@ -169,6 +170,12 @@ class RedirectProfileAdmin(scope.VerbAdmin):
         if row is not None:
             may_scan = bench.viewer_of(request).sees(row.organization_id, row.pk)
             context |= {"preview": preview(row), "may_scan": may_scan, **self._health(request, row)}
+            context["expanded"] = examplephone.expand(context["preview"])
+            if standing.of(request).holds(standing.EVERYBODY, row.organization_id):
+                context["history"] = profilechanges.history(row)
+            if isinstance(getattr(request, "refusal", None), profilechanges.PhonesMove):
+                asked = [line.strip() for line in request.POST.get("targets", "").splitlines() if line.strip()]
+                context["confirmed"] = profilechanges.confirmation(asked)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> Any:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.http import parse_etags
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from onboarding.api.renderers import octets
 from onboarding.errors import OnboardingError
 
 _BESIDE = re.compile(r'("[0-9a-f]{32})-[0-9a-f]{8}(?=")')
@@ -68,4 +68,4 @@ def _owners(header: str) -> str:
 
 
 def _tag(shown: Mapping[str, Any]) -> str:
-    return f'"{hashlib.sha256(JSONRenderer().render(shown)).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(octets(shown)).hexdigest()[:32]}"'

@@ -1,5 +1,6 @@
 """Fields of the API's input: exact JSON types, unknown names refused, identifiers in their normal forms."""
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache

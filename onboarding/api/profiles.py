@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.mandates import OutsideMandate
 from onboarding import profiles, targethealth
 from onboarding.api import etags, pagination, shapes
-from onboarding.api.fields import PageQuery
+from onboarding.api.fields import PageQuery, printed
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.models import RedirectProfile
@@ -22,12 +22,13 @@ from onboarding.profiles import ProfileFields
 
 def shown(profile: RedirectProfile) -> dict[str, Any]:
     """What a profile's owner decides, as partners see it."""
-    return dict(shapes.ProfileShown(profile).data)
+    return printed(shapes.ProfileShown, profile)
 
 
 def target_health(profile: RedirectProfile) -> dict[str, Any]:
     """What tests of its targets found, which stands beside it."""
-    return {"target_health": shapes.TargetHealth(targethealth.of_profile(profile), many=True).data}
+    rows = targethealth.of_profile(profile)
+    return {"target_health": [dict(shapes.TargetHealth(row).data) for row in rows]}
 
 
 def _single(request: Request, profile: RedirectProfile, **options: Any) -> Response:

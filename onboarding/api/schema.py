@@ -213,9 +213,11 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     drf-spectacular calls it with the whole document (POSTPROCESSING_HOOKS).
     """
     result["components"]["headers"] = _HEADERS
-    for methods in result["paths"].values():
+    for path, methods in result["paths"].items():
         for method, described in methods.items():
             answers = described["responses"]
+            if "{" in path:
+                answers.setdefault("404", _written_refusal(404))
             described.setdefault("parameters", []).append(_ON_BEHALF_OF)
             if method in _WRITES:
                 described["parameters"].append(_IDEMPOTENCY_KEY)

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from onboarding import shortcodes
 from onboarding.api import etags, pagination, shapes
+from onboarding.api.fields import printed
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import ShortCode
@@ -20,7 +21,7 @@ from onboarding.registry import ProfileNotYours
 
 def shown(row: ShortCodeRow) -> dict[str, Any]:
     """A short code as partners see it."""
-    return dict(shapes.ShortCodeShown(row).data)
+    return printed(shapes.ShortCodeShown, row)
 
 
 class _View(PartnerView):

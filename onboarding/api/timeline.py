@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from onboarding import history
 from onboarding.api import pagination, shapes
-from onboarding.api.fields import PageQuery
+from onboarding.api.fields import PageQuery, printed
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.models import StateChange
@@ -29,4 +29,4 @@ class Timeline(PartnerView):
 
 
 def _shown(change: StateChange) -> dict[str, Any]:
-    return dict(shapes.ChangeShown(change).data)
+    return printed(shapes.ChangeShown, change)

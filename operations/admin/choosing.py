@@ -7,6 +7,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.sites import AdminSite
 from django.http import HttpRequest, QueryDict
 
+from onboarding import savedfilters
 from onboarding.errors import OnboardingError
 from onboarding.models import Device
 
@@ -56,7 +57,7 @@ def chosen(request: HttpRequest, site: AdminSite, asked: QueryDict) -> Chosen:
 
 def _matching(request: HttpRequest, devices: Any, query: str) -> Any:
     """The rows of the devices' list with this query string, by the list's own filters and search."""
-    asked, request.GET = request.GET, QueryDict(query[:2000])
+    asked, request.GET = request.GET, QueryDict(savedfilters.query(query))
     try:
         return devices.get_changelist_instance(request).queryset.order_by()
     except IncorrectLookupParameters:

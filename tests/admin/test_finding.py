@@ -108,9 +108,7 @@ def test_a_search_with_very_many_results_says_so(
     assert (whole.context["cl"].result_count, "More devices match" in whole.content.decode()) == (1, False)
 
 
-def test_of_two_words_the_rarer_leads(
-    provider: Organization, staff: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_words_the_rarer_leads(provider: Organization, staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_MOST_LABELS", 5)
     for number in range(10):
         make_device(organization=provider, label=f"Floor {number:02}")
@@ -145,9 +143,7 @@ def save(client: Client, name: str, query: str) -> str:
     return client.post(reverse(SAVED), {"name": name, "query": query}, follow=True).content.decode()
 
 
-def test_a_list_is_saved_and_offered_to_whoever_saved_it(
-    provider: Organization, staff: Client, reader: Client
-) -> None:
+def test_a_list_is_saved_and_offered_to_whoever_saved_it(provider: Organization, staff: Client, reader: Client) -> None:
     save(staff, "Stuck", "stalled=1&q=room")
 
     assert 'href="?q=room&amp;stalled=1"' in staff.get(reverse(LIST)).content.decode()

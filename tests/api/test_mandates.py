@@ -12,6 +12,7 @@ from activation.models import IssuedCode
 from onboarding.models import Device, RedirectProfile, ShortCode
 from tests.activation.factories import make_code
 from tests.factories import ACTOR, AT, make_device, make_organization, make_profile, make_short_code
+from tests.races import at_once
 
 MAC, MODEL = "00562B043615", {"model": "CP-8841-3PCC"}
 PROVIDERS_SCOPES = list(mandates.SCOPES)
@@ -398,3 +399,48 @@ def test_the_chain_of_what_was_done_under_a_mandate_is_whole(provider, distribut
 
     assert AuditEntry.objects.filter(through=distributor.organization).exists()
     assert not [flaw for chain in chaining.chains() for flaw in chaining.verify(chain)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_requests_during_a_withdrawal_each_is_served_or_refused_and_none_afterwards(provider, distributor, acting):
+    mandate = give(provider, distributor)
+    profiles = [{"name": f"Profile {number}", "targets": ["https://cfg.example.net/"]} for number in range(6)]
+
+    *answers, withdrawal = at_once(
+        *(lambda profile=profile: acting("POST", "profiles/", profile) for profile in profiles),
+        lambda: provider("DELETE", f"mandates/{mandate.pk}/"),
+    )
+
+    assert withdrawal.status_code == 204
+    assert {answer.status_code for answer in answers} <= {201, 403}
+    assert RedirectProfile.objects.count() == [answer.status_code for answer in answers].count(201)
+    assert acting("GET", "profiles/").json()["code"] == "no_mandate"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mandate_given_twice_at_once_is_given_once(provider, distributor):
+    body = {"partner": distributor.organization.pk, "scopes": ["devices:read"]}
+
+    answers = at_once(*(lambda: provider("POST", "mandates/", body) for _ in range(3)))
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+    assert Mandate.objects.get().withdrawn_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_that_the_provider_claims_at_the_same_moment_is_not_taken_over_by_a_limited_partner(
+    provider, distributor, acting
+):
+    inside, outside = (make_profile(organization=provider.organization, name=name) for name in ("Inside", "Outside"))
+    give(provider, distributor, profiles=[inside])
+
+    for number in range(8):
+        path = f"devices/00562B0400{number:02d}/"
+        theirs, ours = at_once(
+            lambda path=path: acting("PUT", path, MODEL | {"profile": inside.pk, "label": "partner"}),
+            lambda path=path: provider("PUT", path, MODEL | {"profile": outside.pk, "label": "provider"}),
+        )
+        assert ours.status_code in (200, 201)
+        assert theirs.status_code in (201, 409)
+        # Whoever comes second, the provider's word stands.
+        assert Device.objects.get(mac=path[8:20]).label == "provider"

@@ -160,6 +160,13 @@ def test_a_clock_that_is_set_back_locks_nobody_out(fresh):
     assert not fresh.spend(LIMIT, "a", at=5.0).is_over
 
 
+@pytest.mark.parametrize("subject", ["", "a" * 5000, "ü"])
+def test_any_text_is_a_subject(fresh, subject):
+    fresh.spend(LIMIT, subject, at=1.0)
+
+    assert fresh.look(LIMIT, subject, at=1.0).used == 1
+
+
 def test_uses_at_the_same_moment_are_all_counted(fresh):
     at_once(*[lambda: [fresh.spend(LIMIT, "a", at=1.0) for _ in range(200)]] * 8)
 

@@ -9,13 +9,14 @@ import pytest
 
 from config import env, phones
 from config.env import ConfigurationError
+from tests.onboarding.targetservers import Authority
 
 STRONG = "a-Strong-secret-0123456789-with-many-letters"
 # Everything that the service reads; tests begin without any of it.
 NAMES = (
     "HOST", "PORT", "WORKERS", "DATA_DIR", "DATABASE_URL", "SECRET_KEY", "CODE_KEYS", "ALLOWED_HOSTS", "PUBLIC_URL",
     "TRUSTED_PROXIES", "DEMO", "EDOS_PATH", "SHORT_CODE_PATH", "ACTIVATION_PATH", "BEACON_PATH", "REPORT_PATH",
-    "HISTORY_KEPT_DAYS", "CELERY_BROKER_URL", "REQUIRE_OPERATOR_SECOND_FACTOR",
+    "HISTORY_KEPT_DAYS", "TARGET_NETWORKS", "TARGET_CA_FILE", "CELERY_BROKER_URL", "REQUIRE_OPERATOR_SECOND_FACTOR",
 )  # fmt: skip
 
 
@@ -181,6 +182,20 @@ def test_a_folder_is_no_file(environment, tmp_path):
         phones.read()
 
 
+def test_certificates_are_a_file_of_pem(environment, tmp_path):
+    (tmp_path / "no.pem").write_text("nothing")
+    environment.setenv("TARGET_CA_FILE", str(tmp_path / "no.pem"))
+
+    with pytest.raises(ConfigurationError, match=r"TARGET_CA_FILE: .* cannot be read as PEM certificates"):
+        env.certificates("TARGET_CA_FILE")
+
+    file = Authority(tmp_path).file
+    environment.setenv("TARGET_CA_FILE", str(file))
+    assert env.certificates("TARGET_CA_FILE") == str(file)
+    environment.delenv("TARGET_CA_FILE")
+    assert env.certificates("TARGET_CA_FILE") == ""
+
+
 def test_a_secret_is_made_once_and_kept_from_others(environment, tmp_path):
     first = phones.read().secret_key
 
@@ -280,6 +295,8 @@ def test_a_database_url_is_taken_apart(environment):
         ("DATABASE_URL", "mysql://h/n"),
         ("EDOS_PATH", "/gds/activate"),
         ("HISTORY_KEPT_DAYS", "-1"),
+        ("TARGET_NETWORKS", "10.0.0.1/8"),
+        ("TARGET_CA_FILE", "/does/not/exist"),
         ("SECRET_KEY_FILE", "/does/not/exist"),
     ],
 )

@@ -94,18 +94,17 @@ if (bench) {
     const drawnRow = (row) => {
         const line = document.createElement("tr");
         line.dataset.tone = row.tone;
-        for (const text of [row.number || "", row.shown || row.scan, row.serial || "", row.label || "", row.model || ""]) {
-            line.insertCell().textContent = text;
-        }
-        const last = line.insertCell();
-        last.append(row.says);
+        for (const text of [row.number || "", row.shown || row.scan]) line.insertCell().textContent = text;
+        const says = line.insertCell();
+        says.append(row.says);
         if (row.address && row.tone === "good") {
             const link = document.createElement("a");
             link.href = row.address;
             link.textContent = "page";
             link.setAttribute("aria-label", `Page of ${row.shown}`);
-            last.append(" ", link);
+            says.append(" ", link);
         }
+        for (const text of [row.label, row.serial, row.model]) line.insertCell().textContent = text || "";
         return line;
     };
 
@@ -312,6 +311,9 @@ if (bench) {
         draw();
         (open ? setup.elements.profile : scan).focus();
         if (!open) send();
+        if (!open && !sending && session.rows.length) {
+            say("", session.box ? "Go on with the begun box." : "Go on with the next box.", `${counted("good")} registered so far.`);
+        }
     };
 
     setup.addEventListener("submit", (event) => {
@@ -322,7 +324,7 @@ if (bench) {
             label: setup.elements.label.value.trim(), with_serial: setup.elements.with_serial.value === "1",
         };
         keep();
-        say("", session.rows.length ? "Go on with the next box." : "Scan the first box.");
+        say("", "Scan the first box.");
         show();
     });
 

@@ -10,8 +10,8 @@ from signin import factors
 
 class Command(BaseCommand):
     help = (
-        "Put the secrets of authenticator apps and recovery codes under the first of CODE_KEYS, beside running traffic. "
-        "Restart all processes with the new list first; take the old key off it afterwards."
+        "Put the secrets of authenticator apps and recovery codes under the first of CODE_KEYS, beside running traffic."
+        " Restart all processes with the new list first; take the old key off it afterwards."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
