@@ -1,11 +1,11 @@
 """An import of as many new devices as there are already, beside PostgreSQL's COPY of the same rows.
 
-Alone: `manage.py import_devices` of a CSV file, which does what web server and worker do, in one process. The peer copies
-the same devices into the same table (its indexes, checks and triggers as they are) of a copy of the database, half of
-them before and half after, so that whatever disturbs the machine disturbs both.
+Alone: `manage.py import_devices` of a CSV file, which does what web server and worker do, in one process. The peer
+copies the same devices into the same table (its indexes, checks and triggers as they are) of a copy of the database,
+half of them before and half after, so that whatever disturbs the machine disturbs both.
 
-Among others: a file posted to the web server and done by the Celery worker, with the relay and the door behind them.
-Meanwhile another tenant changes a device again and again through the API, and asks the door until it answers accordingly.
+Among others: a file posted to the web server and done by the Celery worker, with relay and door behind them. Meanwhile
+another tenant changes a device again and again through the API, and asks the door until it answers accordingly.
 """
 
 import http.client

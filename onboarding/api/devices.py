@@ -15,7 +15,6 @@ from accounts.mandates import OutsideMandate
 from onboarding import registry
 from onboarding.api import etags, pagination, shapes, takings
 from onboarding.api.fields import time_text
-from onboarding.api.fields import printed
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber

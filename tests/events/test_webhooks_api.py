@@ -1,8 +1,10 @@
 """`/api/v1/webhooks/`: everything that a partner can do with a webhook, and that each leaves an audit entry."""
 
 import ipaddress
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
@@ -10,6 +12,7 @@ from standardwebhooks import WebhookVerificationError
 from accounts import mandates
 from accounts.actors import Actor
 from accounts.models import AuditEntry
+from accounts.seals import Seal
 from events import sequencing, webhooks
 from events.models import WebhookDelivery, WebhookEndpoint
 from tests.api.conftest import PartnerClient, keyed, partner, stranger  # noqa: F401  (fixtures)
@@ -338,3 +341,17 @@ def test_a_webhook_made_under_a_mandate_ends_with_it(receiver, make_webhook, hap
     webhooks.resume(actor=boss, row=endpoint, at=clock.on(seconds=1))
     sequencing.run(at=clock())
     assert deliver() == 1
+
+
+def test_after_a_change_of_keys_every_secret_goes_under_the_new_one(partner):  # noqa: F811
+    old, new = "a key for tests, long enough for anything", "another key, as long as the one before it"
+    made = make(partner)
+    partner("POST", f"webhooks/{made['id']}/rotate/")
+    with override_settings(CODE_KEYS=[new, old]):
+        call_command("reseal_webhooks", stdout=StringIO())
+    row = WebhookEndpoint.objects.get()
+    opened = Seal([new], purpose=webhooks.SEALED)
+    assert opened.open(bytes(row.old_secret)).decode() == made["secret"]
+    assert opened.open(bytes(row.secret)).startswith(b"whsec_")
+    with override_settings(CODE_KEYS=[old]), pytest.raises(CommandError, match="CODE_KEYS"):
+        call_command("reseal_webhooks", stdout=StringIO())
