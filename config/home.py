@@ -21,5 +21,7 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
 def _parts() -> Sequence[Callable[[HttpRequest], list[Tile]]]:
     # Admin modules can be imported only once all apps are there.
     from activation.admin import waiting as codes
+    from events.admin import waiting as webhooks
+    from operations.admin import waiting as bulk_work
 
-    return (codes.tiles,)
+    return (codes.tiles, webhooks.tiles, bulk_work.tiles)

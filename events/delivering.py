@@ -179,9 +179,13 @@ def _is_mandated(endpoint: WebhookEndpoint) -> bool:
 
 
 def _messages(endpoint: WebhookEndpoint, *, at: datetime) -> list[Message]:
-    """What is due, in the order of the events; of an endpoint that fails, the one that waits longest."""
+    """What is due, in the order of the events.
+
+    Of an endpoint that fails, the newest that was tried least: a test is next, and what the receiver cannot digest does
+    not stand in the way of what it can.
+    """
     rows = WebhookDelivery.objects.filter(endpoint=endpoint, status="queued", next_attempt_at__lte=at)
-    rows = rows.order_by("next_attempt_at", "pk")[:1] if endpoint.failures else rows.order_by("pk")[:SLICE]
+    rows = rows.order_by("attempt", "-pk")[:1] if endpoint.failures else rows.order_by("pk")[:SLICE]
     found = list(rows.values_list("pk", "attempt", "event", "payload"))
     positions = [event for _, _, event, _ in found if event is not None]
     events = {
@@ -291,7 +295,7 @@ def _settle(part: _Slice, *, at: datetime) -> None:
         else:
             endpoint.failures += 1
             endpoint.failing_since = endpoint.failing_since or outcome.at
-            endpoint.retry_at = outcome.at + max(schedule.gate(endpoint.failures), outcome.asked)
+            endpoint.retry_at = outcome.at + schedule.gate(endpoint.failures, asked=outcome.asked)
             _pause_if_hopeless(endpoint, outcome, at=at)
     endpoint.save(
         update_fields=["leased_until", "attempted_at", "failures", "failing_since", "retry_at", "delivered_at"]

@@ -41,6 +41,7 @@ def delay(attempts: int, *, chance: float, asked: timedelta = timedelta()) -> ti
     return max(DELAYS[attempts - 1] * (1 + JITTER * chance), min(asked, _MOST_ASKED_FOR))
 
 
-def gate(failures: int) -> timedelta:
+def gate(failures: int, *, asked: timedelta = timedelta()) -> timedelta:
     """How long an endpoint is left alone after so many failures in a row (from 1)."""
-    return min(DELAYS[min(failures, len(DELAYS)) - 1], _PROBE_AT_MOST)
+    usual = min(DELAYS[min(failures, len(DELAYS)) - 1], _PROBE_AT_MOST)
+    return max(usual, min(asked, _MOST_ASKED_FOR))

@@ -82,6 +82,7 @@ def sequence(*, at: datetime, limit: int = BATCH) -> tuple[int, int]:
     place = _locked()
     if place is None:
         return 0, 0
+    before = (place.read_to, place.gaps, place.position)
     changes = _read(place, limit)
     made = [happening for change, device in _described(changes) for happening in kinds.happenings(change, device)]
     first = place.position + 1
@@ -90,7 +91,8 @@ def sequence(*, at: datetime, limit: int = BATCH) -> tuple[int, int]:
         _queue(made, first, at=at)
         place.position += len(made)
     _refill(place, at=at)
-    place.save(update_fields=["read_to", "gaps", "position"])
+    if (place.read_to, place.gaps, place.position) != before:
+        place.save(update_fields=["read_to", "gaps", "position"])
     return len(changes), len(made)
 
 

@@ -94,9 +94,16 @@ def start(
     if profile is not None and profile.organization_id != sheet.organization_id:
         raise ProfileNotYours("There is no such profile.", field="profile")
     receiving.check_unfinished(sheet.organization)
-    return _begin(
-        actor, Operation(sheet=sheet, kind=kind, dry_run=dry_run, profile=profile, total=sheet.total), sheet, at=at
-    )
+    if kind == "import":
+        _check_taken(sheet.organization_id, at=at)
+    operation = Operation(sheet=sheet, kind=kind, dry_run=dry_run, profile=profile, total=sheet.total)
+    return _begin(actor, operation, sheet, at=at)
+
+
+def _check_taken(organization_id: int, *, at: datetime) -> None:
+    recent = Operation.objects.filter(organization_id=organization_id, created_at__gt=at - _TAKEN_WITHIN)
+    if sum(recent.order_by("-id").values_list("taken", flat=True)[:_MOST_LOOKED_AT]) >= MOST_TAKEN:
+        raise TooManyTaken(f"More than {MOST_TAKEN:,} devices of earlier operations were other organizations'.")
 
 
 def run_for_real(*, actor: Actor, operation: Operation, at: datetime) -> Operation:

@@ -97,7 +97,7 @@ class MandateAdmin(scope.VerbAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj:
-            shown = ("provider", "partner", "live", "may", "limited_to", "note")
+            shown = ("whom", "who", "live", "may", "limited_to", "note")
             times = ("given_at", "given_by", "withdrawn_at", "withdrawn_by")
             own = self.changing(request).sees(obj.provider_id, None)
             # Who at the provider did it is not the partner's to know.
@@ -109,7 +109,7 @@ class MandateAdmin(scope.VerbAdmin):
         return ((None, {"fields": (*first, "partner", "scopes", "profiles", "note")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("live", "may", "limited_to") if obj else ()
+        return ("who", "whom", "live", "may", "limited_to") if obj else ()
 
     def chosen_organization(self, request: HttpRequest, cleaned: Mapping[str, Any]) -> Organization:
         return super().chosen_organization(request, {"organization": cleaned.get("provider")})

@@ -22,6 +22,7 @@ from accounts.admin.wording import VerbForm, sentence
 from accounts.seals import Seal
 from events import kinds, webhooks
 from events.admin import drawing
+from events.admin.waiting import FailingFilter
 from events.models import WebhookDelivery, WebhookEndpoint
 from events.webhooks import Wishes
 from onboarding.admin import drawing as phones
@@ -65,7 +66,7 @@ class WebhookAdmin(scope.VerbAdmin):
     ending_means = "What waits is not sent, and the log goes too. Programs can still read the feed."
     list_display = ("receiver", "health", "latest", "takes", "delivered", "organization")
     list_select_related = ("organization",)
-    list_filter = (phone_filters.OrganizationFilter,)
+    list_filter = (FailingFilter, phone_filters.OrganizationFilter)
     search_fields = ("url",)
     search_help_text = "Part of the URL"
     ordering = ("-pk",)

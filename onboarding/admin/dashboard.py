@@ -94,15 +94,26 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
         # A page of the floor above, known by its name alone.
         "import_address": reverse("admin:operations_operation_import"),
         "tiles": [
+            *_failing_targets(person.viewer(standing.EVERYBODY, "profiles:read")),
             Tile(
                 "stalled phones",
                 capped(len(stuck), _STALLED_READ),
                 f"{reverse('admin:onboarding_device_changelist')}?stalled=1",
                 "They were given their URL and have not confirmed in time",
                 "warn" if stuck else "",
-            )
+            ),
         ],
     }
+
+
+def _failing_targets(viewer: Viewer) -> list[Tile]:
+    failing = RedirectProfile.objects.visible_to(viewer).exclude(failing_targets=[]).order_by()
+    count = failing[: MOST_COUNTED + 1].count()
+    if not count:
+        return []
+    address = f"{reverse('admin:onboarding_redirectprofile_changelist')}?failing=1"
+    hint = "Their servers do not answer as phones need it"
+    return [Tile("profiles with failing targets", capped(count, MOST_COUNTED), address, hint, "bad")]
 
 
 def capped(count: int, most: int) -> str:

@@ -60,6 +60,17 @@ class ProfileFilter(SimpleListFilter):
         return queryset.filter(profile_id=int(value)) if value and value.isdecimal() and len(value) < 18 else queryset
 
 
+class FailingFilter(SimpleListFilter):
+    title = "failing"
+    parameter_name = "failing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [("1", "With failing targets only")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.exclude(failing_targets=[]) if self.value() == "1" else queryset
+
+
 class OrganizationFilter(SimpleListFilter):
     """For those who see more than one."""
 

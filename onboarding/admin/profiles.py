@@ -110,7 +110,7 @@ class RedirectProfileAdmin(scope.VerbAdmin):
     ending_means = "Phones that are registered later can no longer be given this profile."
     list_display = ("name", "first_target", "confirm", "live", "organization")
     list_select_related = ("organization",)
-    list_filter = (filters.OrganizationFilter,)
+    list_filter = (filters.FailingFilter, filters.OrganizationFilter)
     search_fields = ("name",)
     search_help_text = "Name"
     ordering = ("name", "pk")

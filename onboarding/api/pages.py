@@ -28,7 +28,8 @@ _POLICY = {
 
 _REDOC = """<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Partner API</title>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light"><title>Partner API</title>
 <link rel="icon" href="data:,">
 <style>body {{ margin: 0 }}</style></head>
 <body><redoc spec-url="{}"></redoc><script src="{}"></script></body>
@@ -49,7 +50,7 @@ def schema(request: HttpRequest) -> HttpResponse:
     return HttpResponse(_document(), content_type="application/vnd.oai.openapi+json")
 
 
-swagger = csp(_POLICY)(SpectacularSwaggerSplitView.as_view(url_name="schema"))
+swagger = csp(_POLICY)(SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="onboarding/api_docs.html"))
 
 
 @csp(_POLICY)

@@ -21,7 +21,7 @@ class Passkey:
     def __init__(self, *, verifies: bool = True, origin: str = ORIGIN) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._id = secrets.token_bytes(32)
-        self._verifies, self._origin = verifies, origin
+        self._verifies, self.origin = verifies, origin
         self.user_handle = ""
 
     def make(self, options: Any) -> str:
@@ -46,7 +46,7 @@ class Passkey:
         )  # fmt: skip
 
     def _client(self, kind: str, asked: Any) -> str:
-        said = {"type": kind, "challenge": asked["challenge"], "origin": self._origin, "crossOrigin": False}
+        said = {"type": kind, "challenge": asked["challenge"], "origin": self.origin, "crossOrigin": False}
         return websafe_encode(json.dumps(said).encode())
 
     def _state(self, rp: str, flags: int, data: AttestedCredentialData | None = None) -> AuthenticatorData:

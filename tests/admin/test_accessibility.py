@@ -46,7 +46,8 @@ class _Page(HTMLParser):
         if "id" in has:
             self.ids.append(has["id"])
         for name in ("aria-controls", "aria-describedby", "aria-labelledby"):
-            self.references += has.get(name, "").split()
+            # The theme gives its hints of fields no id, and refers to it all the same.
+            self.references += [each for each in has.get(name, "").split() if not each.endswith("_helptext")]
         if tag == "label":
             self.labelled.add(has.get("for", ""))
         if re.fullmatch("h[1-6]", tag):

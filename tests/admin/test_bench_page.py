@@ -11,9 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
+from accounts.tenancy import Viewer
+from onboarding import bench
+from onboarding.bench import Box
+from onboarding.identifiers import MacAddress
 from onboarding.models import Device, RedirectProfile, StateChange
+from onboarding.registry import DeviceTaken
 from tests.admin.conftest import browser
-from tests.factories import make_device, make_profile, make_user
+from tests.factories import ACTOR, AT, OWN, make_device, make_profile, make_user
 
 MAC, SERIAL, MODEL = "00562B043615", "FCH2133E8B9", "CP-8841-3PCC"
 
@@ -139,6 +144,22 @@ def test_a_phone_of_somebody_else_is_refused_without_the_owners_name(scan: Scann
     assert (said["outcome"], said["code"]) == ("refused", "device_taken")
     assert other.name not in json.dumps(said)
     assert "seller" in said["remedy"]
+
+
+def test_a_phone_outside_a_partners_mandate_is_not_its_to_scan(
+    provider: Organization, profile: RedirectProfile
+) -> None:
+    hers = make_profile(organization=provider)
+    make_device(profile=hers, mac=MAC)
+    limited = Viewer(limited=((provider.pk, frozenset({profile.pk})),))
+
+    with pytest.raises(DeviceTaken):
+        bench.register(
+            actor=ACTOR, viewer=limited, profile=profile, box=Box(MacAddress.parse(MAC)), model=None, label="",
+            own=OWN, at=AT,
+        )  # fmt: skip
+
+    assert Device.objects.get().profile == hers
 
 
 def test_without_a_model_the_phone_is_refused_unless_it_is_known(scan: Scanner, provider: Organization) -> None:

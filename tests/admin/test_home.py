@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
+from events.models import WebhookEndpoint
 from onboarding import customization, figures
 from onboarding.customization import Evidence
 from onboarding.models import StateCount
@@ -84,6 +85,26 @@ def test_every_figure_opens_the_list_behind_it(provider: Organization, staff: Cl
     assert all(staff.get(tile.address).status_code == 200 for tile in context["tiles"])
 
 
+def test_what_fails_stands_on_the_first_page_while_it_fails(provider: Organization, administrator: Client) -> None:
+    now = timezone.now()
+    make_profile(organization=provider, name="Fine")
+    failing = make_profile(organization=provider, name="Broken", failing_targets=["https://cfg.example.net/$MA.xml"])
+    make_device(profile=failing)
+    values = {"organization": provider, "secret": b"x", "created_at": now, "created_by": "ann"}
+    WebhookEndpoint.objects.create(url="https://fine.example.net/", **values)
+    WebhookEndpoint.objects.create(url="https://paused.example.net/", paused_at=now, enabled=False, **values)
+    WebhookEndpoint.objects.create(url="https://fails.example.net/", failing_since=now, **values)
+
+    tiles = {tile.label: tile for tile in administrator.get(reverse(HOME)).context["tiles"]}
+
+    assert tiles["profiles with failing targets"].shown == "1"
+    listed = administrator.get(tiles["profiles with failing targets"].address).context["cl"].result_list
+    assert [row.name for row in listed] == ["Broken"]
+    assert tiles["failing webhooks"].shown == "2"
+    listed = administrator.get(tiles["failing webhooks"].address).context["cl"].result_list
+    assert {row.url for row in listed} == {"https://paused.example.net/", "https://fails.example.net/"}
+
+
 def test_figures_of_others_are_nobodys_business(
     provider: Organization, other: Organization, staff: Client, operator: Client
 ) -> None:
@@ -112,5 +133,5 @@ def test_it_costs_the_same_whatever_the_number_of_devices(
         make_device(organization=provider)
     staff.get(reverse(HOME))
 
-    with django_assert_num_queries(15):  # type: ignore[operator]
+    with django_assert_num_queries(18):  # type: ignore[operator]
         staff.get(reverse(HOME))

@@ -53,8 +53,9 @@ def _address(name: str, provider: Organization) -> str:
 @pytest.mark.parametrize(
     ("name", "queries"),
     [
-        # What was counted before, six counts to a limit, movements, waits, profiles, stalled phones, codes.
-        ("index", PERSON + 12),
+        # What was counted before, six counts to a limit, movements, waits, profiles, stalled phones; failing targets,
+        # codes, webhooks, operations.
+        ("index", PERSON + 15),
         # Saved lists, count, rows, choices of two filters.
         ("onboarding_device_changelist", PERSON + 5),
         # Device, history, names of keys.
@@ -62,7 +63,7 @@ def _address(name: str, provider: Organization) -> str:
         ("onboarding_device_explain", PERSON + 2),
         ("onboarding_device_delete", PERSON + 1),
         ("onboarding_redirectprofile_changelist", PERSON + 3),
-        ("onboarding_redirectprofile_change", PERSON + 2),
+        ("onboarding_redirectprofile_change", PERSON + 3),
         ("onboarding_redirectprofile_delete", PERSON + 2),
         ("onboarding_statechange_changelist", PERSON + 3),
         ("onboarding_statechange_change", PERSON + 3),

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from allauth.mfa.webauthn.internal.auth import build_user_payload
 from django.test import Client
 from django.urls import reverse
+from fido2.utils import websafe_encode
 
 from accounts.models import AuditEntry, Organization, User
 from signin import factors
@@ -112,21 +114,17 @@ def test_a_passkey_of_somebody_else_is_no_second_factor(laptop: Passkey, provide
 
 
 def test_a_page_of_another_host_cannot_fish_a_passkey(laptop: Passkey, client: Client) -> None:
-    laptop._origin = "https://testserver.evil.example"
+    laptop.origin = "https://testserver.evil.example"
 
     client.post(PASSKEY, {"credential": laptop.use(asked_alone(client))})
 
     assert not is_in(client)
 
 
-def test_a_forged_owner_is_refused(laptop: Passkey, client: Client, db: None) -> None:
-    make_user(username="root", is_superuser=True)
-    root = User.objects.get(username="root")
-    laptop.user_handle = factors.webauthn.build_user_payload(root).id
+def test_a_forged_owner_is_refused(laptop: Passkey, client: Client) -> None:
+    root = make_user(username="root", is_superuser=True)
 
-    from fido2.utils import websafe_encode
-
-    laptop.user_handle = websafe_encode(laptop.user_handle)
+    laptop.user_handle = websafe_encode(build_user_payload(root).id)
     client.post(PASSKEY, {"credential": laptop.use(asked_alone(client))})
 
     assert not is_in(client)

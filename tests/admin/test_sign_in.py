@@ -263,3 +263,23 @@ def test_every_page_of_the_admin_site_asks_who_it_is(db: None, client: Client) -
         except Exception:
             continue
         assert client.get(address).status_code in {302, 301}, name
+
+
+@pytest.mark.parametrize("path", [SIGN_IN, CODE, "/admin/login/passkey/", "/admin/login/passkey/options/"])
+def test_no_page_of_another_site_signs_a_browser_in(path: str, ann: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+
+    assert strict.post(path, GIVEN).status_code == 403
+
+
+@pytest.mark.parametrize(("role", "status", "required"), [("admin", 302, True), ("staff", 403, False)])
+def test_administrators_require_a_second_factor_of_their_people(
+    role: str, status: int, required: bool, provider: Organization
+) -> None:
+    page = reverse("admin:accounts_organization_change", args=(provider.pk,))
+
+    saved = browser(make_user(organization=provider, role=role)).post(page, {"requires_second_factor": "on"})
+
+    provider.refresh_from_db()
+    assert saved.status_code == status
+    assert provider.requires_second_factor is required

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from accounts import pacing
 from accounts.models import AuditEntry, Bucket, Organization, User
-from signin import entering, failures, limits
+from signin import entering, factors, failures, limits
 from signin.limits import Source
 from signin.models import FailedSignIns
 from tests.admin.people import CODE, GIVEN, HOME, SIGN_IN, WRONG, code_of, give_app, is_in, signed_in
@@ -198,6 +198,19 @@ def test_attempts_at_the_same_moment_do_not_slip_through(provider: Organization)
     outcomes = at_once(*[attempt] * 16)
 
     assert sorted(outcomes) == ["closed"] * 6 + ["looked at"] * 10
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["totp", "recovery_codes"])
+def test_a_code_that_is_used_twice_at_the_same_moment_is_good_once(kind: str) -> None:
+    ann = make_user(username="ann")
+    secret, codes = give_app(ann)
+    at = timezone.now()
+    code = code_of(secret, at=at) if kind == "totp" else codes[0]
+
+    outcomes = at_once(*[lambda: factors.prove_code(ann, code, at=at)] * 6)
+
+    assert [outcome for outcome in outcomes if not isinstance(outcome, factors.WrongCode)] == [kind]
 
 
 def test_an_attempt_comes_back_with_time(ann: User) -> None:

@@ -79,8 +79,9 @@ def test_twenty_phones_in_a_row_and_their_labels_by_the_keyboard_alone(bench: Pa
     expect(sheet.locator("article")).to_have_count(20)
     expect(sheet.locator("article").first).to_contain_text("Desk 099")
     expect(sheet.get_by_role("button", name="Print")).to_be_focused()
-    box = sheet.locator("article").first.bounding_box()
-    bars = sheet.locator("article svg").first.bounding_box()
+    box, bars = (sheet.locator(name).first.bounding_box() for name in ("article", "article svg"))
+    assert box is not None
+    assert bars is not None
     # 70 × 37 mm at 96 dots an inch, and bars of which a scanner can tell each apart (a quarter of a millimetre).
     assert abs(box["width"] - 264.6) < 2
     assert bars["width"] / (11 * 15 + 2 + 20) / 96 * 25.4 > 0.25
@@ -104,7 +105,7 @@ def test_errors_are_red_loud_spoken_and_say_what_to_do(bench: Page, provider: Or
         expect(bench.locator("#detail")).to_contain_text(remedy)
         expect(bench.locator("#now")).to_have_attribute("data-tone", "bad")
         expect(bench.get_by_role("alert")).to_contain_text(headline)
-        assert bench.locator("#bench").get_attribute("data-beep").startswith("bad")
+        assert (bench.locator("#bench").get_attribute("data-beep") or "").startswith("bad")
 
     expect(bench.locator("#count")).to_have_text("1")
     expect(bench.locator("#wrong-count")).to_have_text("4")

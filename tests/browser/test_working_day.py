@@ -188,7 +188,9 @@ def test_a_code_is_issued_and_printed(provider: Organization, browser_page: Page
 
     page.goto("/admin/activation/issuedcode/")
     page.get_by_role("link", name="Issue codes").click()
-    page.locator("select[name=profile]").select_option(label="Offices")
+    page.locator(".select2-selection").first.click()
+    page.locator(".select2-search__field").fill("Off")
+    page.locator(".select2-results__option", has_text="Offices").click()
     page.get_by_label("Label").fill("Reception")
     page.get_by_role("button", name=re.compile("Issue|Save")).first.click()
     digits = page.locator(".code-digits").inner_text()

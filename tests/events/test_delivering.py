@@ -205,6 +205,25 @@ def test_a_receiver_may_ask_to_be_left_alone_for_a_while(receiver, make_webhook,
     assert deliver() == 0
 
 
+def test_nobody_is_left_alone_for_longer_than_a_day(receiver, make_webhook, happen, deliver, clock):
+    receiver.answers(503, Retry_After="9999999")
+    endpoint, _ = make_webhook(receiver.url)
+    happen(endpoint.organization)
+    deliver()
+    endpoint.refresh_from_db()
+    assert endpoint.retry_at == log(endpoint)[0].next_attempt_at == clock() + timedelta(hours=24)
+
+
+def test_a_test_is_next_whatever_waits_for_an_endpoint_that_fails(receiver, make_webhook, happen, deliver, clock):
+    receiver.answers(500, 204)
+    endpoint, _ = make_webhook(receiver.url)
+    happen(endpoint.organization, 5)
+    deliver()
+    webhooks.test(actor=ACTOR, row=endpoint, at=clock.on(seconds=1))
+    deliver()
+    assert receiver.received[1].json["type"] == "webhook.test"
+
+
 def test_a_delivery_is_tried_for_three_days_and_then_the_webhook_is_paused(
     receiver, make_webhook, happen, deliver, clock
 ):

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
+from accounts import appendonly
 from accounts.actors import Actor
 from accounts.models import AuditEntry, Organization
 from onboarding.models import Device, StateChange
@@ -72,7 +74,7 @@ def test_a_dry_run_of_other_kinds_changes_nothing_either(kind: str) -> None:
 
 def test_parts_are_done_one_after_another_and_duplicates_are_found_across_them() -> None:
     organization = make_organization()
-    text = _file(ROWS_A_PART + 10) + _file(3)
+    text = _file(ROWS_A_PART + 10) + _file(3).removeprefix("mac,model\n")
     operation = start(organization, text)
 
     _one_part(operation)
@@ -290,13 +292,25 @@ def test_one_bell_is_out_at_a_time_and_older_ones_are_void() -> None:
     assert running.ring(at=later(31)) == again + 1
 
 
+@pytest.fixture
+def _emptied(transactional_db: None) -> Iterator[None]:
+    """A worker gives audit entries their places; SQLite's way of emptying tables stumbles over those."""
+    yield
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER IF EXISTS append_only_delete")
+            cursor.execute("DELETE FROM accounts_auditentry")
+        appendonly.install()
+
+
 @pytest.mark.processes
+@pytest.mark.usefixtures("_emptied")
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_are_killed_again_and_again_do_every_row_once(tmp_path: Path) -> None:
     organization = make_organization()
     count = 6 * ROWS_A_PART
     with Service(tmp_path) as service:
-        operation = start(organization, _file(count) + _file(1))
+        operation = start(organization, _file(count) + _file(1).removeprefix("mac,model\n"))
         for name in ("worker", "worker2"):
             service.start(name)
         for reached in (1, 2 * ROWS_A_PART, 4 * ROWS_A_PART):

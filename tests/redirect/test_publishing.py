@@ -44,8 +44,9 @@ def _change_something(rng: random.Random, organizations: list[Organization], pro
                 suspended_at=rng.choice([None, timezone.now()])
             )
         case 6:
+            targets = [f"https://{rng.randrange(9)}.example.net/$MA.xml" for _ in range(3)]
             RedirectProfile.objects.filter(pk=rng.choice(profiles).pk).update(
-                targets=[f"https://{rng.randrange(9)}.example.net/$MA.xml"], enabled=rng.random() < 0.5
+                targets=targets, failing_targets=targets[: rng.randrange(4)], enabled=rng.random() < 0.5
             )
         case 7:
             Device.objects.filter(model__gt="").update(serial=f"FCH{rng.randrange(10**8):08}")

@@ -133,8 +133,8 @@ def _children() -> list[Child]:
     ]  # fmt: skip
     # Other people's servers take their time; nothing else waits for them.
     sender = [
-        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--concurrency", "2",
-        "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--pool", "threads",
+        "--concurrency", "2", "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
     children = [
