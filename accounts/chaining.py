@@ -32,6 +32,11 @@ logger = logging.getLogger(__name__)
 OPERATORS = 0
 
 _ROWS_A_STATEMENT = 500
+_PLACE = """
+    WITH placed (id, position, digest) AS (VALUES {rows})
+    UPDATE accounts_auditentry SET position = placed.position, digest = placed.digest
+    FROM placed WHERE accounts_auditentry.id = placed.id
+"""
 _READ_AT_ONCE = 2000
 _PRUNED_AT_ONCE = 5000
 # A checkpoint a day for a chain that grows, or sooner for one that grows fast: pruning goes by them.
@@ -93,9 +98,7 @@ def _write(rows: Sequence[AuditEntry]) -> None:
         part = rows[start : start + _ROWS_A_STATEMENT]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"WITH placed (id, position, digest) AS (VALUES {', '.join(['(%s, %s, %s)'] * len(part))})"
-                " UPDATE accounts_auditentry SET position = placed.position, digest = placed.digest"
-                " FROM placed WHERE accounts_auditentry.id = placed.id",
+                _PLACE.format(rows=", ".join(["(%s, %s, %s)"] * len(part))),
                 [value for row in part for value in (row.pk, row.position, row.digest)],
             )
 

@@ -8,9 +8,10 @@ so such rows are pruned.
 The time is the asking machine's: clocks that are apart by a second move a limit by a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -29,14 +30,14 @@ class Limit:
 
 
 class Attempt(NamedTuple):
-    """What is counted, and for whom. `subject` has at most 120 characters."""
+    """What is counted, and for whom: at most 120 characters, none for what all share."""
 
     limit: Limit
     subject: str
 
     @property
     def key(self) -> str:
-        return f"{self.limit.name}:{self.subject}"
+        return f"{self.limit.name}:{self.subject}" if self.subject else self.limit.name
 
 
 class Closed(NamedTuple):
@@ -60,14 +61,37 @@ def take(attempts: Sequence[Attempt], *, at: float) -> Closed | None:
 
     Callers name the kinds of limits always in the same order, or two transactions could wait for each other.
     """
-    with transaction.atomic():
-        taken = _take(attempts, at=at)
-        for attempt in attempts:
-            if attempt.key not in taken:
-                closed = Closed(attempt, _opens_at(attempt, at=at))
-                # The others, which were taken.
-                transaction.set_rollback(True)
-                return closed
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(*taking(attempts, at=at))
+        closed = closed_of(attempts, {key for (key,) in cursor.fetchall()}, at=at)
+        if closed:
+            # The others, which were taken.
+            transaction.set_rollback(True)
+    return closed
+
+
+def taking(attempts: Sequence[Attempt], *, at: float) -> tuple[str, list[Any]]:
+    """`take` as one statement for the caller's own transaction, with its values: it gives the keys that were taken.
+
+    Where one is missing (`closed_of`), the caller rolls back.
+    """
+    rows = [value for attempt in attempts for value in (attempt.key, at + attempt.limit.seconds)]
+    spares = [v for attempt in attempts for v in (attempt.key, attempt.limit.seconds * (attempt.limit.burst - 1))]
+    return _statement(connection.vendor, len(attempts)), [*rows, at, at, at, *spares]
+
+
+@cache
+def _statement(vendor: str, attempts: int) -> str:
+    return (_POSTGRESQL if vendor == "postgresql" else _SQLITE).format(
+        rows=", ".join(["(%s, %s)"] * attempts), spares=" ".join(["WHEN %s THEN %s"] * attempts)
+    )
+
+
+def closed_of(attempts: Sequence[Attempt], taken: Container[str], *, at: float) -> Closed | None:
+    """The first attempt whose key was not taken, as a closed limit."""
+    for attempt in attempts:
+        if attempt.key not in taken:
+            return Closed(attempt, at + opens_in(attempt, at=at))
     return None
 
 
@@ -85,26 +109,12 @@ def once(kind: str, subject: str, *, seconds: float, at: float) -> bool:
     return take([Attempt(Limit(kind, burst=1, seconds=seconds), subject)], at=at) is None
 
 
-def _take(attempts: Sequence[Attempt], *, at: float) -> set[str]:
-    """The keys of those that were taken."""
-    statement = _POSTGRESQL if connection.vendor == "postgresql" else _SQLITE
-    rows = [value for attempt in attempts for value in (attempt.key, at + attempt.limit.seconds)]
-    spares = [v for attempt in attempts for v in (attempt.key, attempt.limit.seconds * (attempt.limit.burst - 1))]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement.format(
-                rows=", ".join(["(%s, %s)"] * len(attempts)), spares=" ".join(["WHEN %s THEN %s"] * len(attempts))
-            ),
-            [*rows, at, at, at, *spares],
-        )
-        return {key for (key,) in cursor.fetchall()}
-
-
-def _opens_at(attempt: Attempt, *, at: float) -> float:
+def opens_in(attempt: Attempt, *, at: float) -> float:
+    """Seconds until an attempt is left; 0 when there is one."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT arrival FROM accounts_bucket WHERE key = %s", [attempt.key])
         row = cursor.fetchone()
-    return max(at, attempt.limit.opens_at(row[0])) if row else at
+    return max(0.0, attempt.limit.opens_at(row[0]) - at) if row else 0.0
 
 
 def prune(*, at: float, limit: int = 10_000) -> int:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import Field, Model
 
+from accounts import pacing
 from accounts.models import Organization
-from activation import limits
-from activation.limits import Attempt, Closed
+from accounts.pacing import Attempt, Closed
 from activation.models import IssuedCode
 from onboarding.models import Device, RedirectProfile, Sighting
 
@@ -49,13 +49,13 @@ def take_and_find(attempts: Sequence[Attempt], lookups: Sequence[str], mac: str,
     """Take one of each attempt at `at` (epoch seconds), then look for the code. Where it is right, or a limit is
     closed, the caller rolls back."""
     if connection.vendor != "postgresql":
-        closed = limits.take_all(attempts, at=at)
+        closed = pacing.take(attempts, at=at)
         return Found(closed, None if closed else find(lookups))
-    taking, values = limits.taking(attempts, at=at)
+    taking, values = pacing.taking(attempts, at=at)
     with connection.cursor() as cursor:
         cursor.execute(_statement(taking), [*values, list(lookups), mac, mac])
         taken, device_id, *columns = cursor.fetchone()
-    closed = limits.closed_of(attempts, taken or (), at=at)
+    closed = pacing.closed_of(attempts, taken or (), at=at)
     if closed:
         return Found(closed, None)
     rest = iter(columns)

@@ -13,9 +13,10 @@ from django.db import transaction
 
 from accounts import auditing
 from accounts.actors import Actor
+from accounts.models import Bucket
 from accounts.tenancy import Viewer
 from activation.limits import PHONE
-from activation.models import OPEN, Bucket, IssuedCode
+from activation.models import OPEN, IssuedCode
 from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress
 from onboarding.models import Device

@@ -133,16 +133,3 @@ class AuditedReading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_purpose_display()} by {self.reader}"
-
-
-class Bucket(models.Model):
-    """How far a limit is used up (`limits`): the time at which the next attempt would arrive if all were paced."""
-
-    key = models.CharField(max_length=160, primary_key=True)
-    arrival = models.FloatField(help_text="Seconds since 1970.")
-
-    class Meta:
-        indexes = [models.Index(fields=["arrival"], name="bucket_by_arrival")]
-
-    def __str__(self) -> str:
-        return self.key

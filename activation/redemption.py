@@ -19,11 +19,13 @@ from threading import Lock
 
 from django.db import transaction
 
+from accounts import pacing
 from accounts.actors import Actor
+from accounts.pacing import Attempt, Closed
 from activation import finding, limits
 from activation.codes import ActivationCode
 from activation.finding import Found
-from activation.limits import Attempt, Closed, ClosedLimits
+from activation.limits import ClosedLimits
 from activation.models import OPEN, IssuedCode
 from activation.status import CodeStatus, status
 from activation.vault import Vault
@@ -241,7 +243,7 @@ def _give_or_refuse(
     outcome = _give_or_say(row, request, only_bound=only_bound)
     if isinstance(outcome, Redeemed):
         return outcome
-    limits.take_all(attempts, at=request.seconds)
+    pacing.take(attempts, at=request.seconds)
     _note(row, outcome, request)
     return None
 

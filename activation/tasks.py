@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from activation import issuing, limits, mailing
+from activation import issuing, mailing
 from activation.vault import Vault
 
 
@@ -18,7 +18,6 @@ def send_mail() -> int:
 
 @shared_task(ignore_result=True)
 def prune() -> int:
-    """Delete buckets of attempts that have run full again, and codes whose keeping time is over."""
+    """Delete codes whose keeping time is over. Buckets of attempts are pruned with those of signing in."""
     at = timezone.now()
-    pruned = limits.prune(at=at.timestamp())
-    return pruned + issuing.prune(before=at - timedelta(days=settings.HISTORY_KEPT_DAYS))
+    return issuing.prune(before=at - timedelta(days=settings.HISTORY_KEPT_DAYS))

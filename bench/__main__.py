@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "imports", "webhooks", "pages")
+SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "api", "imports", "webhooks", "pages")
 _LEAST_DEVICES = 5000
 
 
@@ -45,6 +45,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     from bench import (
         activation,
         adminpages,
+        api,
         apply,
         door,
         fleet,
@@ -68,6 +69,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         "latency": lambda: latency.measure(phones),
         "apply": lambda: apply.measure(phones),
         "activation": activation.measure,
+        "api": api.measure,
         "webhooks": webhooks.measure,
         "imports": lambda: imports.measure(phones),
         "pages": lambda: adminpages.measure(phones),

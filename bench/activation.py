@@ -21,12 +21,13 @@ from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from accounts import pacing
 from accounts.actors import Actor
-from accounts.models import Organization
+from accounts.models import Bucket, Organization
+from accounts.pacing import Attempt
 from activation import issuing, limits, redemption, views
 from activation.codes import ActivationCode
-from activation.limits import Attempt
-from activation.models import Bucket, IssuedCode
+from activation.models import IssuedCode
 from activation.vault import Vault
 from bench.results import Row, progress
 from onboarding.answers import Links
@@ -114,7 +115,7 @@ def _redeem_bare(number: int) -> None:
 
 def _guessing(vault: Vault) -> Row:
     progress(f"activation: {_GUESSES:,} guesses after the limits closed, and a plain 404")
-    while limits.take(Attempt(limits.SERVICE, ""), at=timezone.now().timestamp() + 3600):
+    while pacing.take([Attempt(limits.SERVICE, "")], at=timezone.now().timestamp() + 3600) is None:
         pass
     with override_settings(ROOT_URLCONF="bench.activation", ALLOWED_HOSTS=["*"]):
         application = WSGIHandler()

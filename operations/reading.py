@@ -231,11 +231,13 @@ def _rows(lines: _Lines, delimiter: str, above: int, recognized: Recognized, wid
             problem = (
                 f"This row has {len(raw)} cells and the headings are {width}; quote cells that hold {delimiter!r}."
             )
-        elif any(len(cell) > MAX_CELL for cell in cells):
-            problem = f"A cell has more than {MAX_CELL:,} characters."
-            cells = [cell[:64] for cell in cells]
+        elif any(len(cell) > MAX_CELL or "\0" in cell for cell in cells):
+            problem = _UNUSABLE
+            cells = [cell[:64].replace("\0", "") for cell in cells]
         yield Row(number, cells, problem)
 
+
+_UNUSABLE = f"A cell has more than {MAX_CELL:,} characters, or a NUL."
 
 # Blanks that spreadsheets and web pages leave, beside Python's own; the BOM is one where files were put together.
 _BLANKS = "\u200b\u200c\u200d\u2060\ufeff"
@@ -283,7 +285,7 @@ def _object_row(number: int, row: object, keys: Sequence[tuple[str, str]]) -> Ro
             value = ""
         elif column == "profile" and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        if not isinstance(value, str) or len(value) > MAX_CELL:
+        if not isinstance(value, str) or len(value) > MAX_CELL or "\0" in value:
             problem = problem or f"{column} is not a text of at most {MAX_CELL:,} characters."
             value = ""
         cells.append(_cleaned(value))

@@ -79,9 +79,12 @@ def check_unfinished(organization: Organization) -> None:
 
 def _receive(organization: Organization, read: Rows, file_name: str, *, at: datetime) -> Sheet:
     sheet: Sheet = Sheet.objects.create(
-        organization=organization, file_name=_printable(file_name), begun_at=at, columns=read.columns,
+        organization=organization,
+        file_name=_printable(file_name),
+        begun_at=at,
+        columns={column: _printable(heading) for column, heading in read.columns.items()},
         ignored=[_printable(heading) for heading in read.ignored[:100]],
-    )  # fmt: skip
+    )
     try:
         total = _keep(sheet, read)
         if not total:

@@ -75,7 +75,7 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
     )
     counts, counted_at = _counts(devices, viewer)
     bars = _bars(counts, _movements(viewer, today), today)
-    stuck = _stalled(devices)
+    stalled, stuck = _stalled(devices)
     return base | {
         "path_bars": bars[:4],
         "aside_bars": bars[4:],
@@ -85,8 +85,8 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
         "any_profile": RedirectProfile.objects.visible_to(viewer).exists(),
         "may_write": person.holds(standing.STAFF, scope="devices:write"),
         "belongs": person.is_operator or bool(person.roles or person.entrusted),
-        "stalled": stuck[:_MOST_STALLED],
-        "stalled_more": len(stuck) > _MOST_STALLED,
+        "stalled": stalled,
+        "stalled_more": stuck > _MOST_STALLED,
         "waits": _waits(viewer, today),
         "week_days": _WEEK_DAYS,
         "devices_address": reverse("admin:onboarding_device_changelist"),
@@ -97,7 +97,7 @@ def context(request: HttpRequest, base: dict[str, Any]) -> dict[str, Any]:
             *_failing_targets(person.viewer(standing.EVERYBODY, "profiles:read")),
             Tile(
                 "stalled phones",
-                capped(len(stuck), _STALLED_READ),
+                capped(stuck, _STALLED_READ),
                 f"{reverse('admin:onboarding_device_changelist')}?stalled=1",
                 "They were given their URL and have not confirmed in time",
                 "warn" if stuck else "",
@@ -182,15 +182,15 @@ def _curve(values: list[int]) -> str:
     return " ".join(f"{i * step:.1f},{2 + room - room * value / highest:.1f}" for i, value in enumerate(values))
 
 
-def _stalled(devices: "QuerySet[Device]") -> list[dict[str, Any]]:
-    """The latest first, of the first few hundred."""
+def _stalled(devices: "QuerySet[Device]") -> tuple[list[dict[str, Any]], int]:
+    """The latest few of the first few hundred, and how many there are, counted that far."""
     rows = list(
         devices.filter(state=CustomizationState.CUSTOM_PENDING.value, stalled_at__isnull=False).values_list(
             "pk", "mac", "label", "model", "profile__name", "stalled_at"
         )[: _STALLED_READ + 1]
     )
-    rows.sort(key=lambda row: row[5].timestamp() if row[5] else 0.0, reverse=True)
-    return [
+    latest = sorted(rows, key=lambda row: row[5].timestamp() if row[5] else 0.0, reverse=True)[:_MOST_STALLED]
+    drawn = [
         {
             "address": reverse("admin:onboarding_device_change", args=(pk,)),
             "mac": drawing.colons(mac),
@@ -199,8 +199,9 @@ def _stalled(devices: "QuerySet[Device]") -> list[dict[str, Any]]:
             "profile": profile or "",
             "ago": drawing.ago(stalled_at),
         }
-        for pk, mac, label, model, profile, stalled_at in rows
+        for pk, mac, label, model, profile, stalled_at in latest
     ]
+    return drawn, len(rows)
 
 
 def _waits(viewer: Viewer, today: date) -> list[dict[str, Any]]:

@@ -147,7 +147,8 @@ class DeviceAdmin(scope.VerbAdmin):
                 "the label.",
                 (("Show all devices", "?"),),
             )
-        links = (("Register a device", "add/"),) if may_add else ()
+        add = (("Register a device", "add/"), ("Import a list", reverse("admin:operations_operation_import")))
+        links = add if may_add else ()
         return scope.Empty("No devices yet", "Register the first phone by its MAC and model; then let it start.", links)
 
     # The form

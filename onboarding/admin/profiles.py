@@ -209,7 +209,12 @@ class RedirectProfileAdmin(scope.VerbAdmin):
     def first_target(self, row: RedirectProfile) -> SafeString:
         more = len(row.targets) - 1
         spare = f" +{more}" if more > 0 else ""
-        return format_html('<code>{}</code><span class="faint">{}</span>', row.targets[0] if row.targets else "", spare)
+        given = health.in_order(row.targets, row.failing_targets)[:1]
+        fails = format_html(' <span class="mark mark-bad">{} failing</span>', len(row.failing_targets))
+        return format_html(
+            '<code>{}</code><span class="faint">{}</span>{}',
+            given[0] if given else "", spare, fails if row.failing_targets else "",
+        )  # fmt: skip
 
     @admin.display(description="Enabled")
     def live(self, row: RedirectProfile) -> SafeString:

@@ -16,10 +16,12 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import pacing
+from accounts.models import Bucket
+from accounts.pacing import Attempt
 from activation import issuing, limits, views
 from activation.codes import ActivationCode
-from activation.limits import Attempt
-from activation.models import Bucket, IssuedCode
+from activation.models import IssuedCode
 from activation.vault import Vault
 from config import activating, wsgi
 from onboarding.answers import Links
@@ -270,8 +272,8 @@ def test_forged_proxy_headers_change_nothing(fresh):
         return ask(wrong(), str(make_mac()), REMOTE_ADDR="198.51.100.2", **forged).status_code
 
     assert [guess(number) for number in range(52)] == [404] * 50 + [429] * 2
-    assert set(Bucket.objects.filter(key__startswith="network").values_list("key", flat=True)) == {
-        "network:198.51.100.2"
+    assert set(Bucket.objects.filter(key__startswith="code-network").values_list("key", flat=True)) == {
+        "code-network:198.51.100.2"
     }
 
 
@@ -280,12 +282,12 @@ def test_behind_a_trusted_proxy_the_network_is_the_senders(fresh):
 
     ask(wrong(), REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="203.0.113.7, 2001:db8:7:8::9, 10.2.3.4")
 
-    assert Bucket.objects.filter(key="network:2001:db8:7::/48").exists()
+    assert Bucket.objects.filter(key="code-network:2001:db8:7::/48").exists()
 
 
 def test_a_flood_of_guesses_after_closing_costs_no_query(fresh, caplog):
     ask = fresh()
-    while limits.take(Attempt(limits.SERVICE, ""), at=timezone.now().timestamp()):
+    while pacing.take([Attempt(limits.SERVICE, "")], at=timezone.now().timestamp()) is None:
         pass
     assert ask(wrong()).status_code == 429
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Organization
+from accounts.models import Bucket, Organization
 from activation import issuing, redemption
 from activation.codes import ActivationCode
 from activation.limits import ClosedLimits
-from activation.models import Bucket, IssuedCode
+from activation.models import IssuedCode
 from activation.redemption import BoundPhones, Redeemed, TooManyAttempts, WrongCode
 from activation.vault import Vault
 from onboarding import registrations, registry
@@ -47,7 +47,7 @@ def refused(row):
     return [refusal["reason"] for refusal in row.refusals]
 
 
-def attempts_taken(name="service"):
+def attempts_taken(name="code-service"):
     """How many attempts of the limit for the whole service have been spent at AT."""
     bucket = Bucket.objects.filter(key=name).first()
     return round((bucket.arrival - AT.timestamp()) / 4) if bucket else 0
@@ -331,7 +331,7 @@ def test_a_right_code_costs_no_attempt_and_a_wrong_one_costs_one_of_each_kind():
         redeem(ActivationCode.random(), mac)
 
     keys = sorted(Bucket.objects.values_list("key", flat=True))
-    assert keys == [f"network:{SOURCE}", f"phone:{mac}@{SOURCE}", "service"]
+    assert keys == [f"code-network:{SOURCE}", f"code-phone:{mac}@{SOURCE}", "code-service"]
 
 
 def test_a_code_sealed_under_an_older_key_works_while_that_key_is_kept():

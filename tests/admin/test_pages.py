@@ -70,6 +70,8 @@ def _address(name: str, provider: Organization) -> str:
         ("accounts_membership_changelist", PERSON + 2),
         ("accounts_apikey_changelist", PERSON + 2),
         ("accounts_organization_changelist", PERSON + 2),
+        ("accounts_auditentry_changelist", PERSON + 2),
+        ("accounts_mandate_changelist", PERSON + 2),
     ],
 )
 def test_a_page_costs_so_many_queries(

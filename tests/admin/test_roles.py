@@ -14,12 +14,20 @@ LISTS = {
     "reader": {"onboarding_device", "onboarding_redirectprofile", "onboarding_statechange", "accounts_organization"},
     "staff": {"onboarding_device", "onboarding_redirectprofile", "onboarding_statechange", "accounts_organization"},
 }
-LISTS["administrator"] = LISTS["staff"] | {"accounts_membership", "accounts_apikey"}
+LISTS["administrator"] = LISTS["staff"] | {
+    "accounts_membership", "accounts_apikey", "accounts_auditentry", "accounts_mandate",
+}  # fmt: skip
 LISTS["operator"] = LISTS["administrator"] | {"onboarding_sighting", "accounts_user"}
 ADDS = {
     "reader": set(),
     "staff": {"onboarding_device", "onboarding_redirectprofile"},
-    "administrator": {"onboarding_device", "onboarding_redirectprofile", "accounts_membership", "accounts_apikey"},
+    "administrator": {
+        "onboarding_device",
+        "onboarding_redirectprofile",
+        "accounts_membership",
+        "accounts_apikey",
+        "accounts_mandate",
+    },  # fmt: skip
 }
 ADDS["operator"] = ADDS["administrator"] | {"accounts_organization", "accounts_user"}
 everybody = pytest.mark.parametrize("role", LISTS)

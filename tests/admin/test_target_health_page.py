@@ -1,8 +1,10 @@
 """A profile's page tells how its targets are, follows their tests, and lets staff test them now."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -56,6 +58,22 @@ def test_the_page_says_how_each_target_is_and_which_is_given(staff: Client, prof
     # The preview shows what phones get now.
     assert SECOND.replace("$", "$") in shown[shown.index("What a phone with this profile gets") :]
     assert "data-busy" not in shown
+
+
+def test_the_list_shows_the_target_that_is_given_and_how_many_fail(staff: Client, profile: RedirectProfile) -> None:
+    shown = staff.get(reverse("admin:onboarding_redirectprofile_changelist")).content.decode()
+
+    assert f"<code>{SECOND}</code>" in shown
+    assert "1 failing" in shown
+
+
+def test_the_command_names_the_target_that_was_passed_over(profile: RedirectProfile) -> None:
+    device = make_device(profile=profile)
+    said = io.StringIO()
+
+    call_command("explain", device.mac, stdout=said)
+
+    assert f"Passed over, since it fails: {FIRST} (Its certificate has expired" in said.getvalue()
 
 
 def test_testing_now_makes_the_page_follow_the_tests(staff: Client, profile: RedirectProfile) -> None:

@@ -17,7 +17,7 @@ FIELDS = {"type", "title", "status", "code", "detail", "remedy", "errors", "requ
 URL = "devices/00562B043615/"
 # Refusals of verbs that only pages of the admin site call, which show them in their own way.
 ON_PAGES_ALONE = {
-    "invalid_filter", "model_missing", "not_as_it_was", "product_code_scanned", "serial_missing", "unreachable",
+    "invalid_filter", "model_missing", "not_as_it_was", "phones_move", "product_code_scanned", "serial_missing", "unreachable",
     "unreadable_scan",
 }  # fmt: skip
 

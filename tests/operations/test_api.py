@@ -188,6 +188,19 @@ def test_an_operation_is_cancelled_and_another_reverted(partner: PartnerClient) 
     assert not Device.objects.exists()
 
 
+def test_texts_that_no_database_keeps_make_a_row_wrong_and_stop_nothing(partner: PartnerClient) -> None:
+    rows = [
+        {"m\0ac": "00562B\0", "model": "CP-8841", "profile": "x\0", "n\0": 1},
+        {"m\0ac": str(make_mac()), "model": "CP-8841"},
+    ]
+
+    operation_id = partner("POST", "operations/", {"kind": "import", "rows": rows}).json()["id"]
+    run_all()
+
+    results = partner("GET", f"operations/{operation_id}/results/").json()["results"]
+    assert [row["code"] for row in results] == ["invalid_row", ""]
+
+
 def test_operations_of_others_are_not_there(partner: PartnerClient, stranger: PartnerClient) -> None:
     operation = start_directly(partner.organization, f"mac,model\n{make_mac()},CP-8841\n")
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from onboarding import answers, registrations
+from onboarding import answers, registrations, targethealth
 from onboarding.answers import Links
 from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -44,6 +44,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {_MARKS[result]} {rule}")
         if answer.remedy:
             self.stdout.write(answer.remedy)
+        for row in targethealth.skipped(answer.profile.id, answer.target) if answer.profile else []:
+            self.stdout.write(f"Passed over, since it fails: {row.target} ({targethealth.said(row)})")
         document = answers.document(
             answer, lambda: Links("(the phone's own beacon URL)", "(the phone's own report URL)")
         )
