@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
@@ -54,7 +55,25 @@ def record(
         after=_kept(after or {}),
     )
     entry.seal = keyed(_keys()[0], content(entry))
-    entry.save(force_insert=True)
+    _insert(entry)
+
+
+_COLUMNS = (
+    "organization_id", "at", "source", "name", "through_id", "address", "request_id", "action", "subject", "thing",
+    "before", "after", "seal", "digest",
+)  # fmt: skip
+_INSERT = "INSERT INTO accounts_auditentry ({}) VALUES ({})".format(  # noqa: S608  # names of our own columns alone
+    ", ".join(_COLUMNS), ", ".join(["%s"] * len(_COLUMNS))
+)
+
+
+def _insert(entry: AuditEntry) -> None:
+    """Every change pays for this, and Django's own way of writing a row costs twice as much."""
+    values = {name: getattr(entry, name) for name in _COLUMNS}
+    values["at"] = connection.ops.adapt_datetimefield_value(entry.at)
+    values |= {"before": json.dumps(entry.before), "after": json.dumps(entry.after)}
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, list(values.values()))
 
 
 def record_change(

@@ -2,7 +2,7 @@
 
 The answer is kept in the transaction of the effect, so there is never one without the other: whoever is killed in
 between has done nothing, and the database itself lets go of the lock. Two requests at the same moment: on PostgreSQL
-an advisory lock tells the second that the first is running; SQLite has one writer at a time, so the second waits for it.
+an advisory lock tells the second that the first is running; SQLite has one writer at a time, and the second waits.
 
 A row holds no key and no request, only digests; the answer is sealed, since it may hold codes, keys and secrets.
 Keys belong to the API key that sent them. (draft-ietf-httpapi-idempotency-key-header-07)

@@ -184,9 +184,10 @@ class AuditEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization", "-id"], name="audit_by_organization"),
-            models.Index(fields=["organization", "action", "-id"], name="audit_by_action"),
+            # What is looked for first: the operator does so without an organization.
+            models.Index(fields=["action", "organization", "-id"], name="audit_by_action"),
             models.Index(fields=["organization", "at"], name="audit_by_time"),
-            models.Index(fields=["organization", "thing", "-id"], name="audit_by_thing", condition=~Q(thing="")),
+            models.Index(fields=["thing", "organization", "-id"], name="audit_by_thing", condition=~Q(thing="")),
             models.Index(fields=["id"], name="audit_unchained", condition=Q(position=None)),
         ]
 

@@ -1,4 +1,4 @@
-"""Quotas: how often something may be done in a stretch of time, counted in memory that all processes of a machine share.
+"""Quotas: how often something may be done in a stretch of time, counted in memory that a machine's processes share.
 
 A stretch begins with the first use and ends after the limit's seconds; then the whole quota is there again. So
 `remaining` and `resets_in` are exactly true, and two stretches that touch let at most twice the quota through.
@@ -14,7 +14,7 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lmdb
 
@@ -26,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # End of the stretch (epoch seconds), uses in it.
 _ENTRY = struct.Struct("<dI")
 _MAP_OCTETS = 16 * 1024 * 1024
-# Beyond so many subjects of one limit the expired ones go, and then all: whoever has as many addresses gets a new quota.
+# Beyond so many subjects of one limit the expired ones go, and then all: with as many addresses one gets new quotas.
 _MOST_SUBJECTS = 20_000
 _MOST_LIMITS = 16
 _MOST_USES = 2**32 - 1
@@ -86,7 +86,7 @@ class Counts:
         self._folder = folder
         self._lock = threading.Lock()
         self._environment: lmdb.Environment | None = None
-        self._tables: dict[str, object] = {}
+        self._tables: dict[str, Any] = {}
 
     def spend(self, limit: Limit, subject: str, uses: int = 1, *, at: float | None = None) -> Standing:
         """Count `uses` at `at` (epoch seconds), past the limit too; gives how it stands afterwards."""
@@ -129,12 +129,12 @@ class Counts:
             with self._lock:
                 if self._environment is None:
                     self._environment = lmdb.open(
-                        str(_folder_of_this_boot(self._folder)), map_size=_MAP_OCTETS, max_dbs=_MOST_LIMITS, max_readers=1024,
-                        sync=False, metasync=False, writemap=True,
+                        str(_folder_of_this_boot(self._folder)), map_size=_MAP_OCTETS, max_dbs=_MOST_LIMITS,
+                        max_readers=1024, sync=False, metasync=False, writemap=True,
                     )  # fmt: skip
         return self._environment
 
-    def _table(self, limit: Limit) -> object:
+    def _table(self, limit: Limit) -> Any:
         table = self._tables.get(limit.name)
         if table is None:
             environment = self._opened()
@@ -176,7 +176,7 @@ def _standing(limit: Limit, entry: bytes | None, *, at: float) -> Standing:
     return Standing(limit, used, ends - at)
 
 
-def _make_room(transaction: lmdb.Transaction, table: object, *, at: float) -> None:
+def _make_room(transaction: lmdb.Transaction, table: Any, *, at: float) -> None:
     expired = [key for key, entry in transaction.cursor() if _ENTRY.unpack(entry)[0] <= at]
     for key in expired:
         transaction.delete(key)

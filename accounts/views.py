@@ -146,7 +146,9 @@ class KeyedView(APIView):
 
     def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
         finished = self.finalize_response(self.request, response, *self.args, **self.kwargs)  # type: ignore[arg-type]
-        return finished.render() if isinstance(finished, Response) else finished
+        if isinstance(finished, Response):
+            finished.render()
+        return finished
 
 
 def _replayed(kept: idempotency.Answer) -> HttpResponse:

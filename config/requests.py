@@ -13,7 +13,9 @@ _HARMLESS = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestIdMiddleware:
-    """Sets `request.id`, which the header `X-Request-Id` repeats, `request.address`, the sender's (contract 2), and `request.network`."""
+    """Sets `request.id`, which the header `X-Request-Id` repeats; `request.address`, the sender's (contract 2); and
+    `request.network`, what one customer has of such.
+    """
 
     def __init__(self, answer: Callable[[HttpRequest], HttpResponse]) -> None:
         self._answer = answer

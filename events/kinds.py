@@ -71,7 +71,7 @@ def happenings(change: Change, device: Mapping[str, Any]) -> Iterator[Happening]
             data |= {"inferred": change.inferred}
         data |= {"source": change.source, "evidence": harmless(change.evidence)}
         yield Happening(change.organization_id, type_, change.at, data)
-    if change.source == "activation" and change.event == "answered" and not change.evidence.get("repeated"):
+    if change.source == "activation" and change.event == "answered":
         redeemed = {"code": change.evidence.get("code"), "mac": change.mac, **device}
         yield Happening(change.organization_id, CODE_REDEEMED, change.at, redeemed)
 

@@ -35,7 +35,7 @@ from operations.reading import Row, UnreadableSheet
 logger = logging.getLogger(__name__)
 
 # A worker that died is followed by another after this. Every part renews it.
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 # A bell that was not answered for so long is rung anew.
 _BELL_LOST_AFTER = timedelta(seconds=10)
 # Other work of the same worker, observations of phones above all, waits for no longer than about this.

@@ -120,7 +120,8 @@ class ThingFilter(_Typed):
         if not self.typed:
             return queryset
         usable = self.typed.isprintable() and len(self.typed) <= 60
-        return queryset.filter(thing=self.typed) if usable else queryset.none()
+        # Said twice, so that SQLite knows that the index of entries about things will do.
+        return queryset.exclude(thing="").filter(thing=self.typed) if usable else queryset.none()
 
 
 @admin.register(AuditEntry)

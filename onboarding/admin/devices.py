@@ -122,7 +122,7 @@ class DeviceAdmin(scope.VerbAdmin):
         response = super().changelist_view(
             request, {"saved_filters": saved, "present_query": present, **(extra_context or {})}
         )
-        if isinstance(response, TemplateResponse) and response.context_data is not None:
+        if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:
             response.context_data["search_is_cut"] = getattr(request, "search_is_cut", False)
             changes = response.context_data["cl"]
             if present and changes.result_count and self.has_change_permission(request):

@@ -240,8 +240,8 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    "description": "Makes repeating safe: within 24 hours the same request with the same key has its effect once, and is "
-    "given the same answer again. Take a new one, as a random UUID, for each thing to be done.",
+    "description": "Makes repeating safe: within 24 hours the same request with the same key has its effect once, and "
+    "is given the same answer again. Take a new one, as a random UUID, for each thing to be done.",
 }
 _ON_BEHALF_OF = {
     "in": "header",

@@ -23,8 +23,9 @@ class Validate(PartnerView):
     @operation(
         "devices_validate", "Check up to 1,000 rows without changing anything", body=shapes.ValidateInput,
         answers={200: shapes.Validated}, scope="devices:write",
-        more="`duplicate` stands for every further row with a MAC that an earlier row has. Devices that are `taken` are "
-        "told of a hundred times an hour; what goes beyond is the last request that does, until the hour is over.",
+        more="`duplicate` stands for every further row with a MAC that an earlier row has. PUT needs a model; a row "
+        "without one is checked for the rest. Devices that are `taken` are told of a hundred times an hour; after the "
+        "request that goes beyond, nothing is told until the hour is over.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         given = shapes.ValidateInput.read(request.data)
@@ -33,7 +34,6 @@ class Validate(PartnerView):
         if taken := list(dict.fromkeys(result["mac"] for result in results if result["status"] == "taken")):
             takings.note(taken, actor=self.actor, organization=self.organization, at=timezone.now())
         return Response({"results": results})
-
 
     def _owned(self, macs: set[MacAddress]) -> dict[MacAddress, bool]:
         """Which of these are claimed, and whether the caller may change them."""

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts import auditing, mandates
 from accounts.models import ApiKey, AuditEntry, Mandate, Membership, Organization, User
 from activation.models import AuditedReading, IssuedCode
+from events.models import Event, WebhookEndpoint
 from onboarding.models import CodeGuessing, Device, RedirectProfile, ShortCode, Sighting, StateChange
 from operations import receiving, running
 from operations.models import Operation
@@ -56,6 +57,20 @@ def _mandate(organization: Organization) -> Mandate:
     )  # fmt: skip
 
 
+def _webhook(organization: Organization) -> WebhookEndpoint:
+    return WebhookEndpoint.objects.create(
+        organization=organization, url=f"https://{MARK}.example/", secret=b"x", created_at=timezone.now(),
+        created_by=MARK,
+    )  # fmt: skip
+
+
+def _event(organization: Organization) -> Event:
+    now = timezone.now()
+    return Event.objects.create(
+        position=1, organization=organization, type="device.claimed", at=now, recorded_at=now, data={"label": MARK}
+    )
+
+
 def _operation(organization: Organization) -> Operation:
     at = timezone.now()
     stream = BytesIO(b"mac,model\n00562BFFFFFF,CP-8841-3PCC\n")
@@ -79,6 +94,8 @@ FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
     AuditEntry: _entry,
     Mandate: _mandate,
     Operation: _operation,
+    WebhookEndpoint: _webhook,
+    Event: _event,
     IssuedCode: lambda organization: make_code(profile=make_profile(organization=organization), label=MARK)[0],
     AuditedReading: _reading,
 }

@@ -27,7 +27,7 @@ ADDS = {
         "accounts_membership",
         "accounts_apikey",
         "accounts_mandate",
-    },  # fmt: skip
+    },
 }
 ADDS["operator"] = ADDS["administrator"] | {"accounts_organization", "accounts_user"}
 everybody = pytest.mark.parametrize("role", LISTS)

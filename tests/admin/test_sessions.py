@@ -7,9 +7,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AuditEntry, Organization, User
-from signin import sessions
-from signin.models import Session
+from accounts.models import AuditEntry, Bucket, Organization, User
+from signin import sessions, tasks
+from signin.models import FailedSignIns, Session
 from tests.admin.people import ACCOUNT, GIVEN, SIGN_IN, code_of, give_app, is_in, signed_in
 from tests.factories import make_user
 
@@ -211,3 +211,26 @@ def test_sessions_that_are_over_are_pruned(ann: User) -> None:
     assert sessions.prune(at=timezone.now() + timedelta(days=13)) == 0
     assert sessions.prune(at=timezone.now() + timedelta(days=15)) == 1
     assert not is_in(own)
+
+
+def test_the_job_takes_away_whatever_is_over(ann: User) -> None:
+    signed_in()
+    Session.objects.update(expire_date=timezone.now() - timedelta(minutes=1))
+    Bucket.objects.update(arrival=0)
+    FailedSignIns.objects.create(user_id=ann.pk, passwords=2, first_at=timezone.now() - timedelta(hours=2),
+                                 last_at=timezone.now())  # fmt: skip
+
+    tasks.settle()
+
+    assert not Session.objects.exists()
+    assert not Bucket.objects.exists()
+    assert AuditEntry.objects.get(action="person.sign_ins_failed").after["passwords"] == 2
+
+
+def test_an_administrator_finds_what_helps_on_the_persons_page(ann: User, provider: Organization) -> None:
+    place = make_user(organization=provider, username="nora").memberships.get()
+
+    page = signed_in().get(reverse("admin:accounts_membership_change", args=(place.pk,))).content.decode()
+
+    assert reverse("admin:password_link", args=(place.pk,)) in page
+    assert reverse("admin:reset_factor", args=(place.pk,)) in page

@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib import admin
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.actors import Actor
 from accounts.models import AuditEntry, Organization, User
-from signin import factors
+from signin import entering, factors
+from signin.models import Session
+from signin.sessions import SessionStore
 from tests.admin.conftest import browser
 from tests.admin.people import CODE, GIVEN, HOME, SIGN_IN, code_of, give_app, is_in
 from tests.factories import make_user
@@ -219,6 +222,17 @@ def test_signing_in_is_on_the_record_of_each_organization(ann: User, provider: O
     entry = AuditEntry.objects.get(action="person.signed_in")
     assert (entry.organization, entry.name, entry.address) == (provider, "ann", "127.0.0.1")
     assert entry.request_id == "request-of-ann"
+
+
+def test_a_factor_that_was_set_up_meanwhile_is_asked_for(ann: User, rf: RequestFactory) -> None:
+    request = rf.post(SIGN_IN)
+    request.session = SessionStore()
+    give_app(ann)
+
+    with pytest.raises(entering.FactorNeeded):
+        entering.enter(request, ann, factor="", actor=Actor("admin", "ann"), browser="", at=timezone.now())
+
+    assert not Session.objects.filter(user=ann).exists()
 
 
 def test_a_new_session_has_a_new_key(ann: User, client: Client) -> None:

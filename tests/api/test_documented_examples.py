@@ -104,6 +104,8 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_python_examples_need_nothing_but_requests():
-    imported = {name for kind, block in BLOCKS if kind == "python" for name in re.findall(r"^import (\w+)", block, re.M)}
+    imported = {
+        name for kind, block in BLOCKS if kind == "python" for name in re.findall(r"^import (\w+)", block, re.M)
+    }
 
     assert imported - set(sys.stdlib_module_names) == {"requests"}

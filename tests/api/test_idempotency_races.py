@@ -121,8 +121,10 @@ def test_a_killed_process_has_done_nothing_and_leaves_no_lock(tmp_path):
         wait_until(alive, what="the second start")
         # PostgreSQL lets go of a killed connection's locks as soon as it notices.
         status, _ = wait_until(
-            lambda: (answer := service.request("PATCH", path, body=body, headers=headers, timeout=20.0))[0] != 409
-            and answer,
+            lambda: (
+                (answer := service.request("PATCH", path, body=body, headers=headers, timeout=20.0))[0] != 409
+                and answer
+            ),
             what="the repeated request",
         )
 

@@ -17,8 +17,8 @@ FIELDS = {"type", "title", "status", "code", "detail", "remedy", "errors", "requ
 URL = "devices/00562B043615/"
 # Refusals of verbs that only pages of the admin site call, which show them in their own way.
 ON_PAGES_ALONE = {
-    "invalid_filter", "model_missing", "not_as_it_was", "phones_move", "product_code_scanned", "serial_missing", "unreachable",
-    "unreadable_scan",
+    "invalid_filter", "model_missing", "not_as_it_was", "phones_move", "product_code_scanned", "serial_missing",
+    "unreachable", "unreadable_scan",
 }  # fmt: skip
 
 
@@ -190,8 +190,12 @@ def test_an_unknown_host_is_400_and_tells_partner_and_operator_what_to_do(partne
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [({"model": "?"}, "invalid_model"), ({"model": "CP-8841-3PCC", "serial": "1"}, "invalid_serial"), ({}, "invalid_input")],
-)  # fmt: skip
+    [
+        ({"model": "?"}, "invalid_model"),
+        ({"model": "CP-8841-3PCC", "serial": "1"}, "invalid_serial"),
+        ({}, "invalid_input"),
+    ],
+)
 def test_a_field_that_cannot_be_read_brings_its_remedy(partner, body, code):
     assert_problem(partner("PUT", URL, body), 400, code)
 

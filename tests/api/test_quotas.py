@@ -59,7 +59,9 @@ def test_me_tells_the_same(partner, settings):
     answer = partner("GET", "me/")
 
     limits = answer.json()["limits"]
-    assert (limits["requests_per_minute"], limits["requests_remaining"], limits["requests_reset_seconds"]) == stood(answer)
+    assert (limits["requests_per_minute"], limits["requests_remaining"], limits["requests_reset_seconds"]) == stood(
+        answer
+    )
     assert (limits["device_taken_per_hour"], limits["device_taken_remaining"]) == (100, 100)
 
 

@@ -169,6 +169,26 @@ def test_every_answer_tells_the_quota_and_too_many_requests_when_to_come_back(do
     for path, method, described in operations(document):
         assert "Retry-After" in described["responses"]["429"]["headers"], (path, method)
         for status, answer in described["responses"].items():
-            assert set(answer["headers"]) >= {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}, (path, status)
+            assert set(answer["headers"]) >= {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}, (
+                path,
+                status,
+            )
             for header in answer["headers"].values():
                 assert "schema" in header or header["$ref"].rpartition("/")[2] in declared
+
+
+def test_every_single_resource_has_an_etag_and_every_list_a_cursor(document):
+    for path, methods in document["paths"].items():
+        if "get" not in methods:
+            continue
+        described = methods["get"]
+        shown = described["responses"]["200"]
+        names = {parameter["name"] for parameter in described.get("parameters", ())}
+        if path.endswith("}/"):
+            assert "ETag" in shown["headers"], path
+            assert {"If-None-Match"} <= names, path
+            assert "304" in described["responses"], path
+        else:
+            (reference,) = {media["schema"]["$ref"] for media in shown["content"].values()}
+            properties = document["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
+            assert "next" not in properties or {"limit"} < names & {"limit", "cursor", "after"}, path

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
@@ -12,7 +13,7 @@ from accounts.models import AuditEntry, Organization
 from events import delivering, schedule, sequencing, webhooks
 from events.models import Event, WebhookDelivery, WebhookEndpoint
 from onboarding.outbound import Client, Rules
-from tests.events.conftest import SEAL
+from tests.events.conftest import LOOPBACK, SEAL
 from tests.events.receivers import answer
 from tests.factories import ACTOR, make_organization
 from tests.races import at_once
@@ -261,6 +262,31 @@ def test_a_secret_that_no_key_opens_is_a_failure_that_says_so(receiver, make_web
     deliver()
     assert "Rotate" in log(endpoint)[0].error
     assert receiver.received == []
+
+
+def test_what_is_no_longer_kept_is_cancelled_and_says_so(receiver, make_webhook, happen, deliver):
+    endpoint, _ = make_webhook(receiver.url)
+    happen(endpoint.organization)
+    Event.objects.all().delete()
+    assert deliver() == 0
+    (row,) = log(endpoint)
+    assert (row.status, row.error) == ("cancelled", "The event is no longer kept.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_switched_off_while_it_is_sent_stays_cancelled(receiver, make_webhook, happen, deliver, clock):
+    endpoint, _ = make_webhook(receiver.url)
+    happen(endpoint.organization)
+
+    def switch_off(handler, came):
+        wishes = webhooks.Wishes(url=receiver.url, enabled=False)
+        webhooks.change(actor=ACTOR, row=endpoint, wishes=wishes, rules=LOOPBACK, at=clock())
+        connections.close_all()
+        answer(handler, 500)
+
+    receiver.behave = switch_off
+    deliver()
+    assert [row.status for row in log(endpoint)] == ["cancelled"]
 
 
 def test_an_address_that_is_no_longer_allowed_is_not_connected_to(receiver, make_webhook, happen, clock):

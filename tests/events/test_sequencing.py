@@ -7,14 +7,17 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Organization
+from activation import redemption
 from events import kinds, sequencing
 from events.kinds import HIDDEN, Change
 from events.models import Event, Sequencer
 from onboarding import customization, registry
+from onboarding.answers import Links
 from onboarding.customization import Evidence
 from onboarding.models import StateChange
 from onboarding.observations import Clock, Observation
 from onboarding.states import Event as Seen
+from tests.activation.factories import VAULT, make_code
 from tests.factories import ACTOR, AT, OWN, make_device, make_fields, make_mac, make_organization, make_profile
 from tests.races import at_once
 
@@ -99,12 +102,25 @@ def test_no_password_of_a_rule_leaves_with_an_event(target):
     assert event.data["evidence"]["after"] == {"target": "https://a.example/"}
 
 
-def test_a_redeemed_code_is_told_beside_the_move_and_not_again_when_the_phone_repeats_itself():
+def test_a_redeemed_code_is_told_beside_the_move():
     row = (1, 1, 1, "00562B043615", AT, "answered", "pending", "custom_pending", False, "", "activation")
-    types = [event.type for event in kinds.happenings(Change(*row, {"code": 7}), {})]
-    assert types == ["device.state_changed", "code.redeemed"]
-    again = [event.type for event in kinds.happenings(Change(*row, {"code": 7, "repeated": True}), {})]
-    assert again == ["device.state_changed"]
+    moved, redeemed = kinds.happenings(Change(*row, {"code": 7}), {})
+    assert (moved.type, redeemed.type) == ("device.state_changed", "code.redeemed")
+    assert redeemed.data == {"code": 7, "mac": "00562B043615"}
+
+
+@pytest.mark.django_db
+def test_a_code_typed_on_a_phone_is_told_once_also_when_the_phone_asks_again():
+    row, code = make_code()
+    mac = make_mac()
+    for _ in range(2):
+        redemption.redeem(
+            code=code, mac=mac, model="CP-8841-3PCC", serial="", firmware="12.0.1", source="192.0.2.7", at=AT,
+            vault=VAULT, links=lambda: Links("", ""),
+        )  # fmt: skip
+    sequencing.run(at=AT)
+    (redeemed,) = Event.objects.filter(type="code.redeemed")
+    assert (redeemed.data["code"], redeemed.data["mac"]) == (row.pk, str(mac))
 
 
 # Nothing twice, nothing lost

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ class Command(BaseCommand):
             chains = [pk for pk, name in names.items() if pk and name == options["organization"]]
             if not chains:
                 raise CommandError(f"There is no organization {options['organization']!r}.")
-        noted = _checkpoints(options["against"]) if options["against"] else []
+        noted = _checkpoints(options["against"]) if options["against"] else {}
         flawed = 0
         for number, chain in enumerate(chains, start=1):
             if self.stderr.isatty():
                 self.stderr.write(f"\r{number:,} of {len(chains):,} chains", ending="")
             shown = 0
-            for flaw in _flaws(chain, noted):
+            for flaw in _flaws(chain, noted.get(chain, ())):
                 shown += 1
                 if shown <= _MOST_SHOWN:
                     name = names.get(flaw.chain, f"organization {flaw.chain}")
@@ -60,10 +60,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(chains)} chains, each as it was written.")
 
 
-def _flaws(chain: int, noted: list[tuple[int, int, str]]) -> Iterator[Flaw]:
+def _flaws(chain: int, noted: Iterable[tuple[int, str]]) -> Iterator[Flaw]:
     yield from chaining.verify(chain)
-    for owner, position, digest in noted:
-        if owner != chain or position < chaining.pruned_until(chain):
+    pruned = chaining.pruned_until(chain)
+    for position, digest in noted:
+        if position < pruned:
             continue
         present = chaining.present(chain, position)
         if present is None:
@@ -72,8 +73,8 @@ def _flaws(chain: int, noted: list[tuple[int, int, str]]) -> Iterator[Flaw]:
             yield Flaw(chain, position, "this is not the entry of which the log has a checkpoint")
 
 
-def _checkpoints(log: Path) -> list[tuple[int, int, str]]:
-    """The checkpoints that a log names: chain, position, digest."""
+def _checkpoints(log: Path) -> dict[int, list[tuple[int, str]]]:
+    """The checkpoints that a log names, by chain: position, digest."""
     try:
         with log.open(encoding="utf-8", errors="replace") as lines:
             found = [match for line in lines if (match := _CHECKPOINT.search(line))]
@@ -81,4 +82,7 @@ def _checkpoints(log: Path) -> list[tuple[int, int, str]]:
         raise CommandError(f"{log} cannot be read: {error.strerror}.") from error
     if not found:
         raise CommandError(f"{log} has no audit checkpoint.")
-    return [(int(match[1]), int(match[2]), match[3]) for match in found]
+    noted: dict[int, list[tuple[int, str]]] = {}
+    for match in found:
+        noted.setdefault(int(match[1]), []).append((int(match[2]), match[3]))
+    return noted
