@@ -148,8 +148,11 @@ class DeviceAdmin(scope.VerbAdmin):
                 (("Show all devices", "?"),),
             )
         add = (("Register a device", "add/"), ("Import a list", reverse("admin:operations_operation_import")))
-        links = add if may_add else ()
-        return scope.Empty("No devices yet", "Register the first phone by its MAC and model; then let it start.", links)
+        return scope.Empty(
+            "No devices yet",
+            "Register the first phone by its MAC and model; then let it start.",
+            add if may_add else (),
+        )
 
     # The form
 

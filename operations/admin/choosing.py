@@ -7,6 +7,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.sites import AdminSite
 from django.http import HttpRequest, QueryDict
 
+from accounts.tenancy import Viewer
 from onboarding import savedfilters
 from onboarding.errors import OnboardingError
 from onboarding.models import Device
@@ -33,10 +34,12 @@ class Chosen(NamedTuple):
 def chosen(request: HttpRequest, site: AdminSite, asked: QueryDict) -> Chosen:
     """The devices that `asked` names by `device`, or all that match the list's query in `list`.
 
-    Only those that this person may change. Raises NothingChosen.
+    Only those of organizations that this person may change. Raises NothingChosen.
     """
     devices: Any = site._registry[Device]
-    rows = Device.objects.visible_to(devices.changing(request))
+    viewer = devices.changing(request)
+    # An operation is an organization's: whoever is limited to some of its profiles changes devices one by one.
+    rows = Device.objects.visible_to(Viewer(viewer.organization_ids, viewer.sees_everything))
     ids = [int(text) for text in asked.getlist("device") if text.isascii() and text.isdecimal() and len(text) < 18]
     if ids:
         rows = rows.filter(pk__in=ids[:MOST_CHOSEN])

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts import mandates
 from accounts.models import Organization, User
 from onboarding import savedfilters
 from onboarding.admin import lookup
 from onboarding.models import SavedFilter
+from tests.admin.conftest import browser
 from tests.admin.test_pages import PERSON
-from tests.factories import make_device
+from tests.factories import ACTOR, make_device, make_organization, make_profile, make_user
 
 LIST = "admin:onboarding_device_changelist"
 SAVED = "admin:onboarding_device_saved"
@@ -92,6 +95,21 @@ def test_box_and_list_find_the_same(typed: str, labels: list[str], staff: Client
 def test_the_operator_finds_everybodys(operator: Client) -> None:
     assert offered(operator, "reception") == ["Reception Zürich", "Reception of theirs"]
     assert offered(operator, "e8b9") == ["Reception Zürich", "Reception of theirs"]
+
+
+def test_a_partner_finds_what_its_mandate_names(provider: Organization, at: datetime) -> None:
+    partner = make_organization(kind="partner")
+    given, kept = make_profile(organization=provider), make_profile(organization=provider)
+    make_device(profile=given, mac="00562B043615", label="Reception", state="acquired")
+    make_device(profile=kept, mac="00562B043616", label="Reception of the board", state="acquired")
+    mandates.give(
+        actor=ACTOR, provider=provider, partner=partner, scopes=["devices:read"], profile_ids=[given.pk], at=at
+    )
+    client = browser(make_user(organization=partner))
+
+    assert offered(client, "reception") == listed(client, "reception") == ["Reception"]
+    assert offered(client, "00562b04") == ["Reception"]
+    assert client.get(reverse("admin:index")).context["path_bars"][3].shown == "1"
 
 
 def test_a_search_with_very_many_results_says_so(

@@ -1,6 +1,7 @@
 """The import wizard and what leads to operations from the devices' list: without scripts, as a browser sends it."""
 
 import json
+from datetime import datetime
 from io import BytesIO
 from urllib.parse import urlencode
 
@@ -8,10 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts import mandates
 from accounts.models import Organization
 from onboarding.models import Device
 from operations.models import Operation, Sheet
-from tests.factories import make_device, make_profile
+from tests.admin.conftest import browser
+from tests.factories import ACTOR, make_device, make_organization, make_profile, make_user
 from tests.operations.work import run_all
 
 IMPORT = "admin:operations_operation_import"
@@ -255,3 +258,19 @@ def test_a_kind_that_is_not_offered_is_refused(provider: Organization, staff: Cl
 
     assert staff.get(reverse(CHOSEN), {"kind": "import", "device": device.pk}).status_code == 403
     assert reader.get(reverse(CHOSEN), {"kind": "release", "device": device.pk}).status_code == 403
+
+
+def test_who_is_limited_to_some_profiles_does_no_bulk_work(provider: Organization, at: datetime) -> None:
+    partner = make_organization(kind="partner")
+    profile = make_profile(organization=provider)
+    device = make_device(profile=profile)
+    mandates.give(
+        actor=ACTOR, provider=provider, partner=partner, scopes=["devices:read", "devices:write"],
+        profile_ids=[profile.pk], at=at,
+    )  # fmt: skip
+    client = browser(make_user(organization=partner))
+
+    assert client.get(reverse("admin:onboarding_device_change", args=(device.pk,))).status_code == 200
+    page = client.get(reverse(CHOSEN), {"kind": "release", "device": device.pk}, follow=True).content.decode()
+    assert "None of these devices can be changed by you" in page
+    assert provider.name not in client.get(reverse(IMPORT)).content.decode()
