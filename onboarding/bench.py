@@ -116,8 +116,11 @@ def register(
             before = Before(present.profile_id, present.model, present.serial, present.label)
             values = _kept(values, present)
         device, claimed = registry.put(
-            actor=actor, organization=profile.organization, mac=box.mac, values=values, own=own, at=at
+            actor=actor, organization=profile.organization, mac=box.mac, values=values, own=own, at=at, held=present
         )
+        if viewer.limited and present is None and not claimed:
+            # It came to the organization at this moment, with a profile that the viewer may not use.
+            raise DeviceTaken(f"{box.mac} is registered already, with a profile that is not yours to use.", field="mac")
         return Registered(device, None if claimed else before, claimed or device.changed_at == at)
 
 
