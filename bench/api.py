@@ -1,9 +1,9 @@
 """The partner API: `PUT /devices/{mac}/` beside the least that such a request could be.
 
-Ours: a key, its quota, the body checked, the device locked and changed, its history row, its audit entry, the words that
-find it, the feed for the doors, and the device with its ETag in the answer. The peer: a bare APIView without key or check
-that reads JSON, runs one guarded UPDATE of a table without triggers, and answers JSON. Both behind the same middleware, on
-the same connection, in turns.
+Ours: a key, its quota, the body checked, the device locked and changed, its history row, its audit entry, the words
+that find it, the feed for the doors, and the device with its ETag in the answer. The peer: a bare APIView without key
+or check that reads JSON, runs one guarded UPDATE of a table without triggers, and answers JSON. Both behind the same
+middleware, on the same connection, in turns.
 """
 
 import io

@@ -17,9 +17,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
 
+from accounts.models import Bucket
 from activation import issuing, views
 from activation.codes import ActivationCode
-from activation.models import Bucket, IssuedCode
+from activation.models import IssuedCode
 from onboarding.answers import Links
 from tests.activation.factories import VAULT, make_code
 from tests.factories import ACTOR, make_device, make_mac, make_profile

@@ -109,7 +109,7 @@ def test_a_form_is_read_too(content_type):
         {"model": "<script>", "serial": "'", "firmware": "\x00" * 100},
         {"unknown": "field"},
     ],
-    ids=str,
+    ids=lambda change: ", ".join(change),
 )
 def test_what_phones_write_otherwise_is_understood(change):
     _, code = issued()

@@ -10,9 +10,12 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import pacing
+from accounts.models import Bucket
+from accounts.pacing import Attempt
 from activation import limits
 from activation.codes import ActivationCode
-from activation.models import AuditedReading, Bucket, IssuedCode
+from activation.models import AuditedReading, IssuedCode
 from activation.status import CodeStatus, status
 from activation.vault import Vault
 from onboarding.models import Device
@@ -249,8 +252,8 @@ def test_the_list_costs_the_same_few_queries_however_long_it_is(staff, profile, 
 
 def lock_out(mac):
     """Type wrong codes until the phone must wait."""
-    attempt = limits.Attempt(limits.PHONE, limits.phone(mac, "203.0.113.9"))
-    while limits.take(attempt, at=timezone.now().timestamp()):
+    attempt = Attempt(limits.PHONE, limits.phone(mac, "203.0.113.9"))
+    while pacing.take([attempt], at=timezone.now().timestamp()) is None:
         pass
     return attempt
 
@@ -263,7 +266,7 @@ def test_a_locked_out_phone_is_shown_to_its_owner_and_let_go_by_one_click(staff,
     staff.post(page("locked_out"), {"mac": shown[0]["mac"]})
 
     assert [phone["network"] for phone in shown] == ["203.0.113.9"]
-    assert limits.take(attempt, at=timezone.now().timestamp())
+    assert pacing.take([attempt], at=timezone.now().timestamp()) is None
     assert not staff.get(page("locked_out")).context["phones"] or Bucket.objects.get().key == attempt.key
 
 
@@ -289,9 +292,9 @@ def test_a_phone_of_nobody_is_found_by_its_mac_and_one_of_others_is_not(staff, o
 def test_lifting_leaves_the_limits_of_network_and_service(staff, provider):
     device = make_device(organization=provider)
     lock_out(device.mac)
-    kept = [limits.Attempt(limits.NETWORK, "203.0.113.9"), limits.Attempt(limits.SERVICE, "")]
+    kept = [Attempt(limits.NETWORK, "203.0.113.9"), Attempt(limits.SERVICE, "")]
     for attempt in kept:
-        limits.take(attempt, at=timezone.now().timestamp())
+        pacing.take([attempt], at=timezone.now().timestamp())
 
     staff.post(page("locked_out"), {"mac": device.mac})
 

@@ -11,8 +11,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from accounts.models import Bucket
 from activation.codes import ActivationCode
-from activation.models import Bucket, IssuedCode
+from activation.models import IssuedCode
 from onboarding.models import Device, StateChange
 from tests import factories
 from tests.flows import databases

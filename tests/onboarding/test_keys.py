@@ -173,9 +173,7 @@ def test_a_prefix_that_another_key_has_is_refused_as_such(organization):
 
 
 def test_a_key_that_was_made_elsewhere_works_and_is_not_kept(organization):
-    row, key = make_key(
-        organization=organization, name="scripted", scopes=["devices:read"], key="a-key-of-my-own"
-    )
+    row, key = make_key(organization=organization, name="scripted", scopes=["devices:read"], key="a-key-of-my-own")
 
     assert key == "a-key-of-my-own"
     assert keys.find("a-key-of-my-own", at=AT) == row

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onboarding.identifiers import InvalidMacAddress
 from operations import interpreting, reading
 from operations.headings import recognize
 from operations.reading import Row, SheetTooLarge, UnreadableSheet
@@ -139,7 +140,7 @@ def test_macs_are_read_in_the_notations_of_shipping_lists(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["5.62E+10", "5,62E+10", "5.62043615E+08", "562043615", "562043615,0", "12345678901"])
 def test_a_mac_that_a_spreadsheet_spoilt_is_refused_with_what_it_did(text: str) -> None:
-    with pytest.raises(interpreting.InvalidMacAddress) as refusal:
+    with pytest.raises(InvalidMacAddress) as refusal:
         interpreting.mac(text)
 
     assert "spreadsheet" in refusal.value.detail

@@ -47,8 +47,8 @@ def test_gzip_is_recognized() -> None:
         b'<?xml version="1.0" encoding="utf-7"?><flat-profile/>',
         b"<a>" * 100 + b"<flat-profile/>" + b"</a>" * 100,
         b"<flat-profile><A>" + b"x" * (1 << 20) + b"</A></flat-profile>",
-        gzip.compress(b"<flat-profile>" + b" " * (1 << 24) + b"</flat-profile>"),
-        gzip.compress(b"<flat-profile></flat-profile>")[:-12],
+        gzip.compress(b"<flat-profile>" + b" " * (1 << 24) + b"</flat-profile>", mtime=0),
+        gzip.compress(b"<flat-profile></flat-profile>", mtime=0)[:-12],
     ],
 )
 def test_what_is_no_flat_profile_is_corrupt(document: bytes) -> None:

@@ -20,9 +20,5 @@ class Command(migrate.Command):
         # A partial migration may stop before these tables are there.
         if AuditHead._meta.db_table in tables:
             appendonly.install()
-        if (
-            RegistryEpoch._meta.db_table in tables
-            and changefeed.install()
-            and options["verbosity"]
-        ):
+        if RegistryEpoch._meta.db_table in tables and changefeed.install() and options["verbosity"]:
             self.stdout.write("The change feed was installed; directories will be rebuilt.")
