@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for each other's processes as often as they compute.
+AT_ONCE := -n 4 --dist loadfile
 
 .PHONY: help run test check bench soak chromium
 
@@ -14,8 +16,8 @@ run: $(VENV)/runtime ## start everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python manage.py serve
 
 test: $(VENV)/development chromium ## run all tests, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest -q tests
-	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q tests --ignore=tests/virtualphone
+	$(BIN)/python -m pytest -q $(AT_ONCE) tests
+	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q $(AT_ONCE) tests --ignore=tests/virtualphone
 
 check: $(VENV)/development ## formatting, lint, types, import contracts, missing migrations
 	$(BIN)/ruff format --check .

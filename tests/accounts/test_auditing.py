@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from accounts import auditing, chaining
+from accounts import appendonly, auditing, chaining
 from accounts.actors import Actor
 from accounts.models import AuditEntry
 from tests.factories import ACTOR, AT, make_organization
@@ -113,6 +113,7 @@ def test_the_database_refuses_to_alter_an_entry(statement, chained):
 
 
 def test_the_database_refuses_to_move_or_delete_a_chained_entry():
+    appendonly.install()
     record(make_organization())
     chaining.extend(at=AT)
 

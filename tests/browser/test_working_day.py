@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connection
 from playwright.sync_api import Page, expect
 
-from accounts import appendonly
 from accounts.models import Organization
 from onboarding.models import Device
 from redirect import changefeed
@@ -23,22 +21,12 @@ _DEVICES = "/admin/onboarding/device/"
 
 
 @pytest.fixture
-def provider(transactional_db: None) -> Iterator[Organization]:
+def provider(transactional_db: None) -> Organization:
     # Emptying the tables after a test took the feed's epoch away.
     changefeed.install()
     organization = make_organization(name="Alpenphone")
     make_user(organization=organization, role="admin", username="ann")
-    yield organization
-    _forget_audit()
-
-
-def _forget_audit() -> None:
-    """On SQLite tables are emptied row by row after a test, which what the service's worker has chained resists."""
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER IF EXISTS append_only_delete")
-            cursor.execute("DELETE FROM accounts_auditentry")
-        appendonly.install()
+    return organization
 
 
 @pytest.fixture

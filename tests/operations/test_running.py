@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
-from accounts import appendonly
 from accounts.actors import Actor
 from accounts.models import AuditEntry, Organization
 from onboarding.models import Device, StateChange
@@ -292,19 +290,7 @@ def test_one_bell_is_out_at_a_time_and_older_ones_are_void() -> None:
     assert running.ring(at=later(31)) == again + 1
 
 
-@pytest.fixture
-def _emptied(transactional_db: None) -> Iterator[None]:
-    """A worker gives audit entries their places; SQLite's way of emptying tables stumbles over those."""
-    yield
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER IF EXISTS append_only_delete")
-            cursor.execute("DELETE FROM accounts_auditentry")
-        appendonly.install()
-
-
 @pytest.mark.processes
-@pytest.mark.usefixtures("_emptied")
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_are_killed_again_and_again_do_every_row_once(tmp_path: Path) -> None:
     organization = make_organization()
