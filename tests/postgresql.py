@@ -20,6 +20,8 @@ from pathlib import Path
 # Durability is off: the tests that kill this server bring one of their own, with it on.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
+# Set beside DATABASE_URL: that the server is one of these.
+MARK = "POSTGRESQL_OF_TESTS"
 
 # More than the largest benchmark's database takes.
 _ROOM_OCTETS = 6 * 1024**3
@@ -122,7 +124,7 @@ def running(*, options: tuple[str, ...] = _FAST) -> Iterator[Server]:
 def main() -> int:
     """Run the command that is given, with DATABASE_URL set; its exit status is ours."""
     with running() as server:
-        environment = os.environ | {"DATABASE_URL": server.url()}
+        environment = os.environ | {"DATABASE_URL": server.url(), MARK: "1"}
         return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
 
 

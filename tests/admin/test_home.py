@@ -112,7 +112,7 @@ def test_figures_of_others_are_nobodys_business(
     foreign = make_device(profile=make_profile(organization=other), at=now)
     for event in (Event.ASKED, Event.ANSWERED, Event.ACQUIRED):
         customization.record(Evidence(foreign.mac, Observation(event, Clock(now), "callback")), at=now)
-    make_device(organization=provider)
+    make_device(organization=provider, at=now)
     StateCount.objects.create(organization=other, state="aborted", count=77_777, counted_at=now)
     figures.read_history(at=now)
 
