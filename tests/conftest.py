@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-import pytest_django
 
 from tests.isolation import DATA_DIR
 
@@ -18,13 +17,16 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
-    """SQLite's tables are emptied row by row after a test, which the audit resists; its own tests install that anew."""
+def django_db_setup(django_db_setup: None) -> None:
+    """SQLite's tables are emptied row by row after a test, which the audit resists; `migrate` installs that anew."""
     from django.db import connection
 
     if connection.vendor == "sqlite":
-        with django_db_blocker.unblock(), connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER append_only_delete")
+        flush = connection.ops.sql_flush
+        connection.ops.sql_flush = lambda *tables, **options: [  # type: ignore[method-assign]
+            "DROP TRIGGER IF EXISTS append_only_delete",
+            *flush(*tables, **options),
+        ]
 
 
 @pytest.fixture

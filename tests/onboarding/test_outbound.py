@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +20,12 @@ from onboarding import outbound
 from onboarding.outbound import AddressNotAllowed, Client, InvalidUrl, Rules, Unreachable
 
 LOOPBACK = Rules([ipaddress.ip_network("127.0.0.0/8")])
+
+
+def send(rules, *request, **options):
+    """One request by a client of its own, which keeps nothing open."""
+    with closing(Client(rules)) as client:
+        return client.send(*request, **options)
 
 
 # The rule
@@ -253,7 +260,7 @@ def test_proxies_of_the_environment_are_not_used(server, client, monkeypatch):
 def test_a_name_that_leads_home_is_refused_before_anything_is_sent(server, monkeypatch, addresses):
     resolving(monkeypatch, evil_example=addresses)
     with pytest.raises(AddressNotAllowed) as refusal:
-        Client(Rules(plain_http=True)).send("GET", f"http://evil.example:{server.port}/")
+        send(Rules(plain_http=True), "GET", f"http://evil.example:{server.port}/")
     assert server.connections == 0
     assert not any(address in refusal.value.detail for address in addresses)
 
@@ -261,7 +268,7 @@ def test_a_name_that_leads_home_is_refused_before_anything_is_sent(server, monke
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1", "localhost"])
 def test_other_spellings_of_loopback_are_loopback(server, host):
     with pytest.raises((AddressNotAllowed, Unreachable)) as refusal:
-        Client(Rules(plain_http=True)).send("GET", f"http://{host}:{server.port}/")
+        send(Rules(plain_http=True), "GET", f"http://{host}:{server.port}/")
     assert isinstance(refusal.value, AddressNotAllowed) or refusal.value.kind == "dns"
     assert server.connections == 0
 
@@ -269,14 +276,14 @@ def test_other_spellings_of_loopback_are_loopback(server, host):
 def test_a_name_that_changes_between_the_check_and_the_connection_gains_nothing(server, monkeypatch):
     """The connection goes to the address that was checked; nobody asks for it a second time."""
     asked = resolving(monkeypatch, evil_example=[["127.0.0.1"], ["127.0.0.2"]])
-    answer = Client(LOOPBACK).send("GET", f"http://evil.example:{server.port}/")
+    answer = send(LOOPBACK, "GET", f"http://evil.example:{server.port}/")
     assert (answer.address, asked) == ("127.0.0.1", ["evil.example"])
     assert server.asked == [("/", f"evil.example:{server.port}")]
 
 
 def test_the_next_address_is_tried_where_the_first_does_not_answer(server, monkeypatch):
     resolving(monkeypatch, two_example=["127.0.0.99", "127.0.0.1"])
-    assert Client(LOOPBACK).send("GET", f"http://two.example:{server.port}/").address == "127.0.0.1"
+    assert send(LOOPBACK, "GET", f"http://two.example:{server.port}/").address == "127.0.0.1"
 
 
 def test_failures_are_told_by_their_kind(client, monkeypatch):
@@ -302,7 +309,7 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(5) and [])
     began = time.monotonic()
     with pytest.raises(Unreachable) as failure:
-        Client(LOOPBACK).send("GET", "http://slow.example/")
+        send(LOOPBACK, "GET", "http://slow.example/")
     done.set()
     assert failure.value.kind == "dns"
     assert time.monotonic() - began < 2
@@ -349,6 +356,6 @@ def test_tls_checks_the_name_that_was_asked_for_though_the_address_is_connected_
         with pytest.raises(Unreachable) as wrong_name:
             client.send("GET", f"https://other.example.net:{server.port}/")
         with pytest.raises(Unreachable) as unknown_authority:
-            Client(LOOPBACK).send("GET", f"https://hooks.example.net:{server.port}/")
+            send(LOOPBACK, "GET", f"https://hooks.example.net:{server.port}/")
     assert (wrong_name.value.kind, unknown_authority.value.kind) == ("tls", "tls")
     assert "other.example.net" in wrong_name.value.detail
