@@ -1,6 +1,7 @@
 """Fixtures that most tests share. See `isolation` for where tests keep their data."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,12 @@ def django_db_setup(django_db_setup: None) -> None:
     from django.db import connection
 
     if connection.vendor == "sqlite":
-        flush = connection.ops.sql_flush
-        connection.ops.sql_flush = lambda *tables, **options: [  # type: ignore[method-assign]
+        # Of the class: threads, and pages of the browser, have connections of their own.
+        operations: Any = type(connection.ops)
+        flush = operations.sql_flush
+        operations.sql_flush = lambda self, *tables, **options: [
             "DROP TRIGGER IF EXISTS append_only_delete",
-            *flush(*tables, **options),
+            *flush(self, *tables, **options),
         ]
 
 
