@@ -22,10 +22,10 @@ class SealUnreadable(OnboardingError):
 
 
 class Seal:
-    """Seals for one purpose. `keys` are texts of at least 32 characters."""
+    """Seals for one purpose, as `activation.seal`. `keys` are texts of at least 32 characters."""
 
     def __init__(self, keys: Sequence[str], *, purpose: str) -> None:
-        self._keys = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key, purpose))) for key in keys])
+        self._keys = MultiFernet([Fernet(base64.urlsafe_b64encode(derive(key, purpose))) for key in keys])
 
     def close(self, content: bytes) -> bytes:
         return self._keys.encrypt(content)
@@ -38,5 +38,6 @@ class Seal:
             raise SealUnreadable("This cannot be opened with the present keys.") from error
 
 
-def _derive(key: str, purpose: str) -> bytes:
-    return hmac.digest(hashlib.sha256(key.encode()).digest(), f"accounts.{purpose}".encode(), "sha256")
+def derive(key: str, purpose: str) -> bytes:
+    """32 octets out of a key, others for each purpose."""
+    return hmac.digest(hashlib.sha256(key.encode()).digest(), purpose.encode(), "sha256")

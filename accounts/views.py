@@ -116,7 +116,7 @@ class KeyedView(APIView):
     def _once(self, handler: Callable[..., HttpResponseBase]) -> HttpResponseBase:
         """Run the handler, or give the answer that it gave to the same request before."""
         request, at = self.request, timezone.now()
-        seal = Seal(settings.CODE_KEYS, purpose="answers")
+        seal = Seal(settings.CODE_KEYS, purpose="accounts.answers")
         attempt = idempotency.attempt(
             request.headers["Idempotency-Key"], key=self.partner.key, organization_id=self.organization.pk,
             method=str(request.method), path=request.get_full_path(), body=self.body_digested(),

@@ -6,13 +6,10 @@ keys rotate by putting a new one in front and re-sealing. (A salted password has
 key outside the database, nothing can be tried offline. OWASP ASVS 6.5.2 is deviated from on purpose.)
 """
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Sequence
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-
+from accounts.seals import Seal, SealUnreadable, derive
 from activation.codes import ActivationCode
 from onboarding.errors import OnboardingError
 
@@ -28,8 +25,8 @@ class Vault:
     """Seals with the first key, opens with all. Keys are texts of at least 32 characters."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._lookup_keys = [_derive(key, b"lookup") for key in keys]
-        self._seals = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key, b"seal"))) for key in keys])
+        self._lookup_keys = [derive(key, "activation.lookup") for key in keys]
+        self._seal = Seal(keys, purpose="activation.seal")
 
     def lookup(self, code: ActivationCode) -> str:
         """What the code is found by, under the first key."""
@@ -40,19 +37,15 @@ class Vault:
         return [self._under(key, code) for key in self._lookup_keys]
 
     def seal(self, code: ActivationCode) -> bytes:
-        return self._seals.encrypt(code.digits.encode())
+        return self._seal.close(code.digits.encode())
 
     def open(self, seal: bytes) -> ActivationCode:
         """Read a sealed code. Raises SealBroken."""
         try:
-            return ActivationCode(self._seals.decrypt(bytes(seal)).decode())
-        except InvalidToken as error:
+            return ActivationCode(self._seal.open(seal).decode())
+        except SealUnreadable as error:
             raise SealBroken("The code cannot be opened with the present keys.") from error
 
     @staticmethod
     def _under(key: bytes, code: ActivationCode) -> str:
         return hmac.digest(key, code.digits.encode(), "sha256").hex()
-
-
-def _derive(key: str, purpose: bytes) -> bytes:
-    return hmac.digest(hashlib.sha256(key.encode()).digest(), b"activation." + purpose, "sha256")

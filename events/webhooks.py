@@ -21,7 +21,7 @@ from onboarding.errors import OnboardingError
 from onboarding.outbound import Rules
 
 # What the secrets are sealed for (`accounts.seals`).
-SEALED = "webhooks"
+SEALED = "events.webhooks"
 # Of one organization.
 MOST_WEBHOOKS = 20
 # How long the former secret signs beside the new one.

@@ -10,7 +10,7 @@ from accounts.seals import Seal
 
 
 def _seal() -> Seal:
-    return Seal(settings.CODE_KEYS, purpose="second-factor")
+    return Seal(settings.CODE_KEYS, purpose="signin.second-factor")
 
 
 class Adapter(DefaultMFAAdapter):

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.mandates import OutsideMandate
 from onboarding import registry
 from onboarding.api import etags, pagination, shapes, takings
-from onboarding.api.fields import time_text
+from onboarding.api.fields import printed
 from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
@@ -23,22 +23,8 @@ from onboarding.registry import DeviceFields
 
 
 def shown(device: Device) -> dict[str, Any]:
-    """A device as partners see it: `shapes.DeviceShown`."""
-    return {
-        "mac": device.mac,
-        "model": device.model,
-        "serial": device.serial,
-        "label": device.label,
-        "profile": device.profile_id,
-        "target": device.target or None,
-        "valid_from": time_text(device.valid_from),
-        "valid_until": time_text(device.valid_until),
-        "state": device.state,
-        "state_since": time_text(device.state_since),
-        "last_seen": time_text(device.last_seen),
-        "stalled": device.stalled_at is not None,
-        "proven": device.proven,
-    }
+    """A device as partners see it."""
+    return printed(shapes.DeviceShown, device)
 
 
 class Devices(PartnerView):

@@ -1,7 +1,7 @@
 """Fields of the API's input: exact JSON types, unknown names refused, identifiers in their normal forms."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -14,11 +14,6 @@ from onboarding.errors import OnboardingError
 
 # The largest id that the databases keep.
 MAX_ID = 2**63 - 1
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """A moment in UTC as RFC 3339."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @cache

@@ -14,7 +14,7 @@ from onboarding.answers import RULES
 from onboarding.api.fields import MAX_ID, Choice, Flag, Input, Number, PageQuery, Parsed, Text, Time
 from onboarding.health import Health
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
-from onboarding.models import STATES, RedirectProfile, ShortCode, StateChange, TargetCheck
+from onboarding.models import STATES, Device, RedirectProfile, ShortCode, StateChange, TargetCheck
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.registry import MAX_LABEL_LENGTH
 from onboarding.shortcodes import MOST_DEVICES
@@ -210,22 +210,26 @@ class DeviceInput(Input):
 @extend_schema_serializer(
     component_name="Device", examples=[OpenApiExample("A device", value=_DEVICE, response_only=True)]
 )
-class DeviceShown(serializers.Serializer[Any]):
-    """The shape alone: `devices.shown` writes it, for lists of a thousand in a tenth of the time."""
-
+class DeviceShown(serializers.Serializer[Device]):
     mac = serializers.RegexField(r"^[0-9A-F]{12}$", help_text="Twelve upper-case hexadecimal digits.")
     model = serializers.CharField()
     serial = serializers.CharField(allow_blank=True, help_text="Empty: not given.")
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
-    profile = serializers.IntegerField(allow_null=True)
-    target = serializers.CharField(allow_null=True)
+    profile = serializers.IntegerField(source="profile_id", allow_null=True)
+    target = serializers.SerializerMethodField()
     valid_from = serializers.DateTimeField(allow_null=True)
     valid_until = serializers.DateTimeField(allow_null=True)
     state = serializers.ChoiceField(STATES)
     state_since = serializers.DateTimeField()
     last_seen = serializers.DateTimeField(allow_null=True)
-    stalled = serializers.BooleanField(help_text="Custom Pending for longer than the profile allows.")
+    stalled = serializers.SerializerMethodField(help_text="Custom Pending for longer than the profile allows.")
     proven = serializers.BooleanField(help_text="Claimed by its owner, not merely typed in on some phone.")
+
+    def get_target(self, device: Device) -> str | None:
+        return device.target or None
+
+    def get_stalled(self, device: Device) -> bool:
+        return device.stalled_at is not None
 
 
 class DeviceQuery(PageQuery):
