@@ -27,7 +27,7 @@ check: $(VENV)/development ## formatting, lint, types, import contracts, missing
 	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/development ## the benchmarks: ratios against the peers named there
-	$(BIN)/python -m tests.postgresql $(BIN)/python -m bench
+	$(BIN)/python -m tests.postgresql --durable $(BIN)/python -m bench
 
 soak: $(VENV)/development ## what takes long or needs a quiet machine
 	$(BIN)/python -m tests.postgresql $(BIN)/python -m pytest -q soak

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 
+from accounts import statements
 from accounts.actors import Actor
 from accounts.models import AuditEntry
+from accounts.statements import Statement
 
 # A longer value is kept as its length and digest.
 _LONGEST_VALUE = 8000
@@ -58,22 +59,22 @@ def record(
     _insert(entry)
 
 
-_COLUMNS = (
-    "organization_id", "at", "source", "name", "through_id", "address", "request_id", "action", "subject", "thing",
-    "before", "after", "seal", "digest",
-)  # fmt: skip
-_INSERT = "INSERT INTO accounts_auditentry ({}) VALUES ({})".format(  # noqa: S608  # names of our own columns alone
-    ", ".join(_COLUMNS), ", ".join(["%s"] * len(_COLUMNS))
+_KINDS = {
+    "organization_id": "bigint", "at": "timestamptz", "source": "text", "name": "text", "through_id": "bigint",
+    "address": "text", "request_id": "text", "action": "text", "subject": "text", "thing": "text", "before": "jsonb",
+    "after": "jsonb", "seal": "text", "digest": "text",
+}  # fmt: skip
+_INSERT = Statement.of(
+    f"INSERT INTO accounts_auditentry ({', '.join(_KINDS)}) VALUES ({', '.join(['%s'] * len(_KINDS))})",  # noqa: S608
+    tuple(_KINDS.values()),
 )
 
 
 def _insert(entry: AuditEntry) -> None:
     """Every change pays for this, and Django's own way of writing a row costs twice as much."""
-    values = {name: getattr(entry, name) for name in _COLUMNS}
-    values["at"] = connection.ops.adapt_datetimefield_value(entry.at)
+    values = {name: getattr(entry, name) for name in _KINDS}
     values |= {"before": json.dumps(entry.before), "after": json.dumps(entry.after)}
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, list(values.values()))
+    statements.write(_INSERT, list(values.values()))
 
 
 def record_change(

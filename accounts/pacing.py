@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
+from accounts import statements
+from accounts.statements import Statement
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -61,16 +64,16 @@ def take(attempts: Sequence[Attempt], *, at: float) -> Closed | None:
 
     Callers name the kinds of limits always in the same order, or two transactions could wait for each other.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(*taking(attempts, at=at))
-        closed = closed_of(attempts, {key for (key,) in cursor.fetchall()}, at=at)
+    with transaction.atomic():
+        taken = statements.read(*taking(attempts, at=at))
+        closed = closed_of(attempts, {key for (key,) in taken}, at=at)
         if closed:
             # The others, which were taken.
             transaction.set_rollback(True)
     return closed
 
 
-def taking(attempts: Sequence[Attempt], *, at: float) -> tuple[str, list[Any]]:
+def taking(attempts: Sequence[Attempt], *, at: float) -> tuple[Statement, list[Any]]:
     """`take` as one statement for the caller's own transaction, with its values: it gives the keys that were taken.
 
     Where one is missing (`closed_of`), the caller rolls back.
@@ -81,10 +84,12 @@ def taking(attempts: Sequence[Attempt], *, at: float) -> tuple[str, list[Any]]:
 
 
 @cache
-def _statement(vendor: str, attempts: int) -> str:
-    return (_POSTGRESQL if vendor == "postgresql" else _SQLITE).format(
+def _statement(vendor: str, attempts: int) -> Statement:
+    text = (_POSTGRESQL if vendor == "postgresql" else _SQLITE).format(
         rows=", ".join(["(%s, %s)"] * attempts), spares=" ".join(["WHEN %s THEN %s"] * attempts)
     )
+    each, number = ("text", "double precision") * attempts, "double precision"
+    return Statement.of(text, (*each, number, number, number, *each))
 
 
 def closed_of(attempts: Sequence[Attempt], taken: Container[str], *, at: float) -> Closed | None:

@@ -6,16 +6,17 @@ of a query, one after the other.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Model
 
-from accounts import pacing
+from accounts import pacing, rows, statements
 from accounts.models import Organization
 from accounts.pacing import Attempt, Closed
+from accounts.statements import Statement
 from activation.models import IssuedCode
-from onboarding.models import Device, RedirectProfile, Sighting
+from onboarding.models import RedirectProfile, Sighting
 
 _STATEMENT = """
     WITH taken AS ({taking})
@@ -29,7 +30,7 @@ _STATEMENT = """
     LIMIT 1
 """
 # The seal is for those who may read codes again.
-_UNREAD = {"seal"}
+_UNREAD = ("seal",)
 _KINDS: tuple[type[Model], ...] = (IssuedCode, RedirectProfile, Organization, Sighting)
 
 
@@ -52,46 +53,27 @@ def take_and_find(attempts: Sequence[Attempt], lookups: Sequence[str], mac: str,
         closed = pacing.take(attempts, at=at)
         return Found(closed, None if closed else find(lookups))
     taking, values = pacing.taking(attempts, at=at)
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(taking), [*values, list(lookups), mac, mac])
-        taken, device_id, *columns = cursor.fetchone()
+    (row,) = statements.read(_statement(taking), [*values, list(lookups), mac, mac])
+    taken, device_id, *columns = row
     closed = pacing.closed_of(attempts, taken or (), at=at)
     if closed:
         return Found(closed, None)
     rest = iter(columns)
-    code, profile, organization, sighting = (_read(kind, rest) for kind in _KINDS)
-    if code is not None:
+    code, profile = rows.read(IssuedCode, rest, *_UNREAD), rows.read(RedirectProfile, rest)
+    organization, sighting = rows.read(Organization, rest), rows.read(Sighting, rest)
+    if code is not None and profile is not None and organization is not None:
         code.profile, code.organization = profile, organization
     return Found(None, code, device_id is None, sighting)
 
 
 def find(lookups: Sequence[str]) -> IssuedCode | None:
     """The code that was stored by one of these."""
-    rows = IssuedCode.objects.select_related("profile", "organization").defer(*_UNREAD)
-    return rows.filter(lookup__in=lookups).first()
+    codes = IssuedCode.objects.select_related("profile", "organization").defer(*_UNREAD)
+    return codes.filter(lookup__in=lookups).first()
 
 
 @cache
-def _fields(kind: type[Model]) -> "tuple[Field[Any, Any], ...]":
-    return tuple(field for field in kind._meta.concrete_fields if field.attname not in _UNREAD)
-
-
-@cache
-def _statement(taking: str) -> str:
-    columns = [f"{kind._meta.db_table}.{field.column}" for kind in _KINDS for field in _fields(kind)]
-    return _STATEMENT.format(
-        taking=taking, columns=", ".join([f"{Device._meta.db_table}.{Device._meta.pk.column}", *columns])
-    )
-
-
-def _read(kind: type[Model], values: Any) -> Any:
-    """The next row of this kind out of a joined one; None where its key is NULL."""
-    fields = _fields(kind)
-    read = [next(values) for _ in fields]
-    if read[0] is None:
-        return None
-    shown = [
-        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
-        for field, value in zip(fields, read, strict=True)
-    ]
-    return kind.from_db("default", [field.attname for field in fields], shown)
+def _statement(taking: Statement) -> Statement:
+    columns = [rows.columns(kind, *_UNREAD) for kind in _KINDS]
+    text = _STATEMENT.format(taking=taking.text, columns=", ".join(["onboarding_device.id", *columns]))
+    return Statement.of(text, (*taking.kinds, "text[]", "text", "text"))

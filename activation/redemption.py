@@ -22,6 +22,7 @@ from django.db import transaction
 from accounts import pacing
 from accounts.actors import Actor
 from accounts.pacing import Attempt, Closed
+from accounts.statements import Statement
 from activation import finding, limits
 from activation.codes import ActivationCode
 from activation.finding import Found
@@ -52,10 +53,16 @@ MOST_REFUSALS = 10
 _ROUNDS = 3
 
 # As the update in `_give`, for the one statement in which a phone that nobody has redeems a code.
-_STILL_OPEN = """SELECT FROM activation_issuedcode
-    WHERE id = %s AND redeemed_at IS NULL AND revoked_at IS NULL AND expires_at > %s FOR UPDATE"""
-_REDEEM = """UPDATE activation_issuedcode
-    SET redeemed_at = %s, redeemed_mac = %s, device_id = device.id FROM device WHERE activation_issuedcode.id = %s"""
+_STILL_OPEN = Statement.of(
+    """SELECT FROM activation_issuedcode
+    WHERE id = %s AND redeemed_at IS NULL AND revoked_at IS NULL AND expires_at > %s FOR UPDATE""",
+    ("bigint", "timestamptz"),
+)
+_REDEEM = Statement.of(
+    """UPDATE activation_issuedcode
+    SET redeemed_at = %s, redeemed_mac = %s, device_id = device.id FROM device WHERE activation_issuedcode.id = %s""",
+    ("timestamptz", "text", "bigint"),
+)
 
 
 class WrongCode(OnboardingError):

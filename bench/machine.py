@@ -12,15 +12,15 @@ from django.db import connection
 def describe() -> dict[str, Any]:
     """Processor, memory, versions, and how busy the machine was when the run began."""
     with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        postgresql = cursor.fetchone()[0]
+        cursor.execute("SELECT current_setting('server_version'), current_setting('fsync')")
+        version, durable = cursor.fetchone()
     return {
         "processor": f"{os.cpu_count()} × {_first('/proc/cpuinfo', 'model name')}",
         "memory": _first("/proc/meminfo", "MemTotal"),
         "system": platform.platform(),
         "python": platform.python_version(),
         "nginx": _version("nginx", "-v"),
-        "postgresql": f"{postgresql}, durability off",
+        "postgresql": f"{version}, durability {durable}",
         "load average at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
 

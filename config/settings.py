@@ -95,6 +95,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.database("DATABASE_URL", DATA_DIR / "registry.sqlite3")}
+PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
 
 PASSWORD_HASHERS = [
     "signin.hashing.Argon2",

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import orjson
 from django.db import connection
 
+from accounts import statements
+from accounts.statements import Statement
 from onboarding.models import Device, Sighting
 
 
@@ -57,9 +59,9 @@ class Guard(NamedTuple):
     `holds` is a query that gives one row if it does; `follows` a statement that may use the table `device(id)`.
     """
 
-    holds: str
+    holds: Statement
     holds_values: Sequence[object]
-    follows: str
+    follows: Statement
     follows_values: Sequence[object]
 
 
@@ -97,12 +99,22 @@ _FIELDS = ", ".join(f"value ->> {position} AS {name}" for position, name in enum
 _UPDATE_SQLITE = _UPDATE % f"(SELECT {_FIELDS} FROM json_each(%s)) AS new"  # noqa: S608  (as above)
 
 _CHANGE_COLUMNS = ", ".join(ChangeRow._fields)
+_CHANGE_KINDS = {
+    "device_id": "bigint",
+    "organization_id": "bigint",
+    "at": "timestamptz",
+    "recorded_at": "timestamptz",
+    "inferred": "boolean",
+    "evidence": "jsonb",
+}
 _COPY_CHANGES = f"COPY onboarding_statechange ({_CHANGE_COLUMNS}) FROM STDIN"
 _INSERT_CHANGES = (
     f"INSERT INTO onboarding_statechange ({_CHANGE_COLUMNS}) "  # noqa: S608  (names of our own columns)
     f"VALUES ({', '.join(['%s'] * len(ChangeRow._fields))})"
 )
-
+_INSERT_CHANGE = Statement.of(_INSERT_CHANGES, [_CHANGE_KINDS.get(name, "text") for name in ChangeRow._fields])
+# Up to so many rows are sent as statements, which need no turn of their own; more are copied.
+_FEW = 8
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -159,6 +171,11 @@ def insert_changes(rows: Sequence[ChangeRow]) -> None:
     """Append history rows, in order."""
     if not rows:
         return
+    if connection.vendor == "postgresql" and len(rows) <= _FEW:
+        with statements.together():
+            for row in rows:
+                statements.write(_INSERT_CHANGE, row)
+        return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # Texts hold no tab, newline or backslash but inside `evidence`, where JSON escapes the first two.
@@ -203,30 +220,36 @@ _BEGIN = """
 """
 _UNSEEN = "NOT EXISTS (SELECT FROM onboarding_sighting WHERE mac = %s)"
 _SEEN = "EXISTS (SELECT FROM onboarding_sighting WHERE mac = %s AND last_at = %s AND count = %s FOR UPDATE)"
-_CHANGE_TYPES = {"at": "timestamptz", "recorded_at": "timestamptz", "inferred": "boolean", "evidence": "jsonb"}
 _BEGINNING = tuple(name for name in ChangeRow._fields if name != "device_id")
 
 
 @cache
-def _device_columns() -> tuple[str, ...]:
-    return tuple(field.attname for field in Device._meta.concrete_fields if not field.primary_key)
+def _device_columns() -> dict[str, str]:
+    """The columns of a new device with their types."""
+    fields = [field for field in Device._meta.concrete_fields if not field.primary_key]
+    return {field.attname: str(field.db_type(connection)) for field in fields}
 
 
 @cache
-def _begin_statement(holds: str, follows: str, seen: bool, rows: int) -> str:
-    columns = _device_columns()
-    one = ", ".join(["%s", *(f"%s::{_CHANGE_TYPES.get(name, 'text')}" for name in _BEGINNING[2:])])
-    return _BEGIN.format(
-        holds=holds,
-        follows=follows,
+def _begin_statement(holds: Statement, follows: Statement, seen: bool, rows: int) -> Statement:
+    columns, told = _device_columns(), _BEGINNING[2:]
+    one = ", ".join(f"%s::{kind}" for kind in ("int", *(_CHANGE_KINDS.get(name, "text") for name in told)))
+    text = _BEGIN.format(
+        holds=holds.text,
+        follows=follows.text,
         columns=", ".join(columns),
         values=", ".join(["%s"] * len(columns)),
         unseen=_SEEN if seen else _UNSEEN,
         change_columns=_CHANGE_COLUMNS,
-        change_values=", ".join(["%s", "%s", *(f"told.{name}" for name in _BEGINNING[2:])]),
-        row_columns=", ".join(["place", *_BEGINNING[2:]]),
+        change_values=", ".join(["%s", "%s", *(f"told.{name}" for name in told)]),
+        row_columns=", ".join(["place", *told]),
         rows=", ".join([f"({one})"] * rows),
     )
+    kinds = (
+        *holds.kinds, *columns.values(), *(("text", "timestamptz", "bigint") if seen else ("text",)), *follows.kinds,
+        "text", "bigint", "text", *(("int", *(_CHANGE_KINDS.get(name, "text") for name in told)) * rows),
+    )  # fmt: skip
+    return Statement.of(text, kinds)
 
 
 def begin_device(device: Device, rows: Sequence[ChangeRow], *, sighting: Sighting | None, guard: Guard) -> int | None:
@@ -247,7 +270,5 @@ def begin_device(device: Device, rows: Sequence[ChangeRow], *, sighting: Sightin
         device.mac,
         *(value for place, row in enumerate(rows) for value in (place, *row[3:])),
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        found = cursor.fetchone()
-    return int(found[0]) if found else None
+    found = statements.read(statement, values)
+    return int(found[0][0]) if found else None

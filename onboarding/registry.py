@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from threading import Lock
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
-from accounts import auditing
+from accounts import auditing, statements
 from accounts.actors import Actor
 from accounts.models import Organization
+from accounts.statements import Statement
 from onboarding import bulkwrites, search, targets
 from onboarding.bulkwrites import ChangeRow
 from onboarding.errors import OnboardingError
@@ -111,7 +113,7 @@ def put(
     """
     columns = _columns(organization, values, own=own)
     if held is not None:
-        return _change(actor=actor, device=held, columns={**columns, "proven": True}, at=at, held=True), False
+        return _write_change(held, {**columns, "proven": True}, actor=actor, at=at), False
     for _ in range(_ROUNDS):
         present = Device.objects.filter(mac=str(mac)).first()
         if present is None:
@@ -386,10 +388,10 @@ def first_rows(
     return [*seen, _own_row(device, CLAIMED, actor, printed(columns), at=at)]
 
 
-def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime, held: bool = False) -> Device:
+def _change(*, actor: Actor, device: Device, columns: Mapping[str, object], at: datetime) -> Device:
     try:
         with transaction.atomic():
-            return _write_change(device if held else _hold(device), columns, actor=actor, at=at)
+            return _write_change(_hold(device), columns, actor=actor, at=at)
     except IntegrityError:
         _check_profile_is_there(columns)
         raise
@@ -412,22 +414,34 @@ def _check_profile_is_there(columns: Mapping[str, object]) -> None:
 
 
 def _write_change(present: Device, columns: Mapping[str, object], *, actor: Actor, at: datetime) -> Device:
+    """Set these columns of a device whose lock the caller holds, and tell of it."""
     changes = {name: value for name, value in columns.items() if getattr(present, name) != value}
     if not changes:
         return present
     before = {name: getattr(present, name) for name in changes}
-    Device.objects.filter(pk=present.pk).update(**changes, changed_at=at)
     details = {"before": printed(before), "after": printed(changes)}
-    bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
-    _audit(actor, present, CHANGED, details["before"], details["after"], at=at)
-    if "label" in changes:
-        search.delete_words([_label(present)])
-    for name, value in changes.items():
-        setattr(present, name, value)
-    if "label" in changes:
-        search.write_words([_label(present)])
+    with statements.together():
+        statements.write(_update(tuple(changes)), [*changes.values(), at, present.pk])
+        bulkwrites.insert_changes([_own_row(present, CHANGED, actor, details, at=at)])
+        _audit(actor, present, CHANGED, details["before"], details["after"], at=at)
+        if "label" in changes:
+            search.delete_words([_label(present)])
+        for name, value in changes.items():
+            setattr(present, name, value)
+        if "label" in changes:
+            search.write_words([_label(present)])
     present.changed_at = at
     return present
+
+
+@cache
+def _update(names: tuple[str, ...]) -> Statement:
+    kinds = {field.attname: str(field.db_type(connection)) for field in Device._meta.concrete_fields}
+    written = (*names, "changed_at")
+    return Statement.of(
+        f"UPDATE onboarding_device SET {', '.join(f'{name} = %s' for name in written)} WHERE id = %s",  # noqa: S608  (our own columns)
+        [*(kinds[name] for name in written), "bigint"],
+    )
 
 
 def _audit(

@@ -12,17 +12,24 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from accounts import statements
+from accounts.statements import Statement
+
 _WORD = re.compile(r"[^\W_]+")
 MAX_WORD_OCTETS = 240
 
 _INSERT = "INSERT INTO onboarding_deviceword (organization_id, word, device_id)"
-_INSERT_POSTGRESQL = _INSERT + " SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"  # noqa: S608  (no values)
+_KINDS = ("bigint[]", "bytea[]", "bigint[]")
+_INSERT_POSTGRESQL = Statement.of(f"{_INSERT} SELECT * FROM unnest(%s, %s, %s) ON CONFLICT DO NOTHING", _KINDS)  # noqa: S608  (no values)
 _INSERT_SQLITE = _INSERT + " VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _DELETE = "DELETE FROM onboarding_deviceword WHERE organization_id = %s AND word = %s AND device_id = %s"
-_DELETE_POSTGRESQL = """
-    DELETE FROM onboarding_deviceword AS present USING unnest(%s::bigint[], %s::bytea[], %s::bigint[]) AS old (o, w, d)
+_DELETE_POSTGRESQL = Statement.of(
+    """
+    DELETE FROM onboarding_deviceword AS present USING unnest(%s, %s, %s) AS old (o, w, d)
     WHERE present.organization_id = o AND present.word = w AND present.device_id = d
-"""
+    """,
+    _KINDS,
+)
 
 
 class Label(NamedTuple):
@@ -54,15 +61,15 @@ def delete_words(labels: Iterable[Label]) -> None:
     _execute(_DELETE_POSTGRESQL, _DELETE, labels)
 
 
-def _execute(postgresql: str, sqlite: str, labels: Iterable[Label]) -> None:
+def _execute(postgresql: Statement, sqlite: str, labels: Iterable[Label]) -> None:
     # In one order everywhere, so that two writers rarely wait for each other in a circle.
     rows: Sequence[tuple[int, bytes, int]] = sorted(
         (label.organization_id, word, label.device_id) for label in labels if label.text for word in words(label.text)
     )
     if not rows:
         return
+    if connection.vendor == "postgresql":
+        statements.write(postgresql, [list(column) for column in zip(*rows, strict=True)])
+        return
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(postgresql, [list(column) for column in zip(*rows, strict=True)])
-        else:
-            cursor.executemany(sqlite, rows)
+        cursor.executemany(sqlite, rows)

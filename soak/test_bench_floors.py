@@ -13,14 +13,12 @@ DEVICES = 100_000
 
 def test_every_ratio_reaches_its_floor(tmp_path: Path) -> None:
     written = tmp_path / "results.json"
-    with postgresql.running() as server:
+    with postgresql.running(options=postgresql.DURABLE) as server:
         environment = os.environ | {"DATABASE_URL": server.url()}
         command = [
             sys.executable,
             "-m",
             "bench",
-            "--only",
-            "rebuild,door,memory,apply,latency",
             "--devices",
             str(DEVICES),
             "--json",
@@ -30,5 +28,5 @@ def test_every_ratio_reaches_its_floor(tmp_path: Path) -> None:
 
     results = json.loads(written.read_text())["results"]
 
-    assert len(results) == 10
+    assert len(results) >= 20
     assert {row["what"]: row["measured"] for row in results if row["verdict"] == "FALLS SHORT"} == {}

@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests and benchmarks: started for one command, with its address in DATABASE_URL.
 
     python -m tests.postgresql pytest tests
+    python -m tests.postgresql --durable python -m bench
 
 The server's programs come with a wheel. PostgreSQL refuses to run as root, so root runs it as another user.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 
 # Durability is off: the tests that kill this server bring one of their own, with it on.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# As in production: what is measured includes that a commit reaches the disk.
+DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
 
 # Set beside DATABASE_URL: that the server is one of these.
 MARK = "POSTGRESQL_OF_TESTS"
@@ -31,7 +34,7 @@ class Server:
     """A PostgreSQL server in a directory of its own, on a free loopback port."""
 
     def __init__(self, *, options: tuple[str, ...] = _FAST) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="onboarding-pg-", dir=_fast_place()))
+        self._home = Path(tempfile.mkdtemp(prefix="onboarding-pg-", dir="/tmp" if options == DURABLE else _fast_place()))
         self._data = self._home / "data"
         self._options = options
         with socket.socket() as probe:
@@ -123,9 +126,10 @@ def running(*, options: tuple[str, ...] = _FAST) -> Iterator[Server]:
 
 def main() -> int:
     """Run the command that is given, with DATABASE_URL set; its exit status is ours."""
-    with running() as server:
+    durable, command = sys.argv[1:2] == ["--durable"], sys.argv[1:]
+    with running(options=DURABLE if durable else _FAST) as server:
         environment = os.environ | {"DATABASE_URL": server.url(), MARK: "1"}
-        return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
+        return subprocess.run(command[1:] if durable else command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

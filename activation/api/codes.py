@@ -116,7 +116,7 @@ class OneCode(CodeView):
     def delete(self, request: Request, code_id: int) -> Response:
         with transaction.atomic():
             row, at = self.code(code_id, locked=True), timezone.now()
-            etags.check(request, shown(row, at=at))
+            etags.check(request, lambda: shown(row, at=at))
             issuing.revoke(actor=self.actor, code=row, at=at)
         return Response(status=204)
 

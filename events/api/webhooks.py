@@ -124,7 +124,7 @@ class OneWebhook(WebhookView):
     def _change(self, request: Request, webhook_id: int, given: dict[str, Any], *, partial: bool = False) -> Response:
         with transaction.atomic():
             row = self.webhook(webhook_id, locked=True)
-            etags.check(request, shown(row))
+            etags.check(request, lambda: shown(row))
             if partial:
                 given = {"url": row.url, "types": row.types, "enabled": row.enabled} | given
             row = webhooks.change(actor=self.actor, row=row, wishes=Wishes(**given), rules=rules(), at=timezone.now())
@@ -137,7 +137,7 @@ class OneWebhook(WebhookView):
     def delete(self, request: Request, webhook_id: int) -> Response:
         with transaction.atomic():
             row = self.webhook(webhook_id, locked=True)
-            etags.check(request, shown(row))
+            etags.check(request, lambda: shown(row))
             webhooks.delete(actor=self.actor, row=row, at=timezone.now())
         return Response(status=204)
 

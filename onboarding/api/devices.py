@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.mandates import OutsideMandate
-from onboarding import registry
+from onboarding import holding, registry
 from onboarding.api import etags, pagination, shapes, takings
 from onboarding.api.fields import printed
 from onboarding.api.schema import operation
@@ -60,8 +60,8 @@ class OneDevice(PartnerView):
         address = MacAddress.parse(mac)
         given = shapes.DeviceInput.read(request.data)
         with transaction.atomic():
-            present = self._held(address)
-            etags.check(request, shown(present) if present else None)
+            present = holding.hold(address, self.partner.viewer)
+            etags.check(request, (lambda: shown(present)) if present else None)
             if present is None:
                 takings.check(self.organization)
             device, claimed = registry.put(
@@ -111,17 +111,11 @@ class OneDevice(PartnerView):
 
     def _locked(self, mac: str) -> Device:
         """The device of the path, held until the transaction ends, with the caller's conditions met."""
-        device = self._held(MacAddress.parse(mac))
+        device = holding.hold(MacAddress.parse(mac), self.partner.viewer)
         if device is None:
             raise Http404
-        etags.check(self.request, shown(device))
+        etags.check(self.request, lambda: shown(device))
         return device
-
-    def _held(self, mac: MacAddress) -> Device | None:
-        """The caller's device, with its profile, locked as it is read."""
-        rows = self.devices.select_related("profile").select_for_update(of=("self",)).filter(mac=str(mac))
-        # Without an order, which takes longer to say than to do: there is one at most.
-        return next(iter(rows), None)
 
     def _values(self, given: dict[str, Any], base: DeviceFields, present: Device | None) -> DeviceFields:
         """`base` with what was given; null and empty text both say: none."""

@@ -6,7 +6,7 @@ part of its own in the tag, which If-None-Match compares and If-Match does not: 
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.utils.http import parse_etags
@@ -42,15 +42,16 @@ def single(
     return Response({**shown, **(beside or {})}, status=status, headers=headers)
 
 
-def check(request: Request, shown: Mapping[str, Any] | None) -> None:
+def check(request: Request, show: Callable[[], Mapping[str, Any]] | None) -> None:
     """Refuse an update whose conditions the present resource (None: there is none) does not meet.
 
-    Raises PreconditionFailed. The caller holds the row's lock, so that nothing changes between check and write.
+    `show` gives it, where it is asked for. Raises PreconditionFailed. The caller holds the row's lock, so that nothing
+    changes between check and write.
     """
     wanted, unwanted = request.headers.get("If-Match"), request.headers.get("If-None-Match")
     if wanted is None and unwanted is None:
         return
-    tag = None if shown is None else _tag(shown)
+    tag = None if show is None else _tag(show())
     if wanted is not None and (tag is None or not _matches(_owners(wanted), tag)):
         raise PreconditionFailed("The resource is not the one that If-Match names.")
     if unwanted is not None and tag is not None and _matches(_owners(unwanted), tag, weakly=True):

@@ -118,7 +118,7 @@ class OneProfile(PartnerView):
         profile = self.profiles.select_for_update().filter(pk=profile_id).first()
         if profile is None:
             raise Http404
-        etags.check(self.request, shown(profile))
+        etags.check(self.request, lambda: shown(profile))
         return profile
 
     def _changed(self, profile: RedirectProfile, values: ProfileFields) -> Response:

@@ -79,7 +79,7 @@ class OneShortCode(_View):
         )
         with transaction.atomic():
             present = self.codes.select_for_update().filter(code=code.digits, disabled_at=None).first()
-            etags.check(request, shown(present) if present else None)
+            etags.check(request, (lambda: shown(present)) if present else None)
             row, enabled = shortcodes.enable(
                 actor=self.actor, organization=self.organization, code=code, terms=terms, at=timezone.now()
             )
@@ -99,6 +99,6 @@ class OneShortCode(_View):
             row = self.codes.select_for_update().filter(code=code.digits, disabled_at=None).first()
             if row is None:
                 raise Http404
-            etags.check(request, shown(row))
+            etags.check(request, lambda: shown(row))
             shortcodes.disable(actor=self.actor, row=row, at=timezone.now())
         return Response(status=204)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from accounts.statements import Statement
 from onboarding import adoption, customization, registry, sightings
 from onboarding.adoption import Arrival
 from onboarding.bulkwrites import Guard
@@ -17,8 +18,8 @@ from tests.factories import ACTOR, AT, make_device, make_mac, make_profile
 
 pytestmark = pytest.mark.django_db
 
-HOLDS = Guard("SELECT", (), "SELECT id FROM device", ())
-FAILS = Guard("SELECT WHERE false", (), "SELECT id FROM device", ())
+HOLDS = Guard(Statement.of("SELECT", ()), (), Statement.of("SELECT id FROM device", ()), ())
+FAILS = Guard(Statement.of("SELECT WHERE false", ()), (), Statement.of("SELECT id FROM device", ()), ())
 COLUMNS = {"model": "CP-8841-3PCC", "serial": "FCH2133E8B9", "label": "Reception", "proven": False}
 only_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="one statement is PostgreSQL's")
 

@@ -87,7 +87,7 @@ class OneKey(_View):
             row = self.keys.select_for_update().filter(pk=key_id).first()
             if row is None:
                 raise Http404
-            etags.check(request, shown(row, at=at))
+            etags.check(request, lambda: shown(row, at=at))
             keys.revoke(row, actor=self.actor, at=at)
         return Response(status=204)
 

@@ -83,6 +83,6 @@ class OneMandate(_View):
                 raise Http404
             if row.provider_id != self.organization.pk:
                 raise mandates.NotTheProvider("Only the organization that gave a mandate can withdraw it.")
-            etags.check(request, shown(row))
+            etags.check(request, lambda: shown(row))
             mandates.withdraw(row, actor=self.actor, at=timezone.now())
         return Response(status=204)

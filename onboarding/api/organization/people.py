@@ -90,5 +90,5 @@ class OnePerson(_View):
         row = self.people.select_for_update(of=("self",)).filter(pk=person_id).first()
         if row is None:
             raise Http404
-        etags.check(self.request, shown(row))
+        etags.check(self.request, lambda: shown(row))
         return row
