@@ -1,10 +1,12 @@
 """Fixtures that most tests share. See `isolation` for where tests keep their data."""
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from tests import postgresql
 from tests.isolation import DATA_DIR
 
 
@@ -36,3 +38,21 @@ def django_db_setup(django_db_setup: None) -> None:
 def at() -> datetime:
     """A moment, for everything that takes one."""
     return datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL, after the run on SQLite: only what reads or writes the database.
+
+    Pages look the same on both; what they read is tested on both without a browser.
+    """
+    if postgresql.MARK not in os.environ or config.getoption("keyword") or config.getoption("file_or_dir") != ["tests"]:
+        return
+    again = [item for item in items if _reads_the_database(item) and "browser" not in item.path.parts]
+    kept = set(again)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = again
+
+
+def _reads_the_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or not fixtures.isdisjoint({"db", "transactional_db"})
