@@ -1,9 +1,11 @@
 """Celery: rings bells, carries no data. Beat's periods are the longest delay when every message is lost."""
 
+import gc
 import os
 import warnings
+from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.schedules import schedule
 from kombu import Queue
 
@@ -102,3 +104,13 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+
+
+class _QuickEnd(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Spares a worker that stops the last collection of all that was loaded: a second, and ten on a busy machine."""
+
+    def stop(self, worker: Any) -> None:
+        gc.freeze()
+
+
+app.steps["worker"].add(_QuickEnd)

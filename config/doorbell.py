@@ -1,6 +1,7 @@
 """The embedded broker: kombu's filesystem transport, made to put each message into its folder whole.
 
 kombu writes a message under its final name, so a worker can read it before it is written, and ends with an error.
+Celery looks whether it is to stop only when a wait for messages is over, and waits two seconds.
 """
 
 import os
@@ -10,6 +11,9 @@ from typing import Any
 
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
+
+# So long does a worker that has nothing to do take to notice that it is to stop.
+_LONGEST_WAIT_SECONDS = 0.25
 
 
 class Channel(filesystem.Channel):
@@ -25,6 +29,10 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport with that channel."""
+    """The transport with that channel, and with short waits."""
 
     Channel = Channel
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        wait = _LONGEST_WAIT_SECONDS if timeout is None else min(timeout, _LONGEST_WAIT_SECONDS)
+        super().drain_events(connection, timeout=wait)

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "config",
     "accounts",
+    "trust",
     "signin",
     "onboarding",
     "redirect",
@@ -202,7 +203,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
         "data_folder_out": str(_BROKER / "queue"),
         "control_folder": str(_BROKER / "control"),
         "store_processed": False,
-        "polling_interval": 0.2,
+        "polling_interval": 0.05,
     }
     if CELERY_BROKER_URL.startswith("filesystem:")
     # RabbitMQ: without confirms a publish that returned may be lost. Redis ignores it.

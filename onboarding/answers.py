@@ -39,8 +39,14 @@ REMEDIES = {
     "not_associated": "Give the device a redirect profile, or a target of its own.",
     "profile_disabled": "Enable the device's redirect profile.",
     "organization_suspended": "The organization is suspended. Ask the operator of this service.",
-    "identity_missing": "The profile requires a manufacturer certificate and the phone showed none.",
-    "identity_mismatch": "The phone's certificate names another MAC. Check whether the device was cloned or mistyped.",
+    "identity_missing": (
+        "The profile requires a manufacturer certificate and the phone showed none that holds: none at all, a generic "
+        "or revoked one, one of a manufacturer that the operator has not loaded, or one that has expired. Let the "
+        "profile accept expired certificates, or only prefer a certificate."
+    ),
+    "identity_mismatch": (
+        "The phone's certificate names another MAC or model. Check whether the device was cloned or mistyped."
+    ),
     "model_mismatch": "The phone says it is another model. Correct the device's model, or let the profile ignore it.",
     "serial_mismatch": "The phone says another serial number. Correct the device's serial number.",
     "outside_window": "The onboarding window is closed. Change valid_from or valid_until of the device.",
@@ -96,10 +102,11 @@ def _refusal(query: PhoneQuery, registration: Registration | None, at: float) ->
     if suspended:
         return "organization_suspended"
     if profile and profile.identity != _NONE:
-        if query.certified_mac is None:
-            if profile.identity == _REQUIRED:
-                return "identity_missing"
-        elif query.certified_mac != query.mac:
+        certified = query.certified
+        if profile.identity == _REQUIRED and (certified is None or (certified.expired and not profile.accepts_expired)):
+            return "identity_missing"
+        # An expired one, too: it counts for little as a proof, but it contradicts as well as any.
+        if certified is not None and not certified.is_of(query.mac, model):
             return "identity_mismatch"
     if profile and profile.match_model and query.model != model:
         return "model_mismatch"

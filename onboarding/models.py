@@ -45,6 +45,10 @@ class RedirectProfile(models.Model):
         choices=[("required", "Required"), ("preferred", "Preferred"), ("none", "Not asked for")],
         help_text="Whether phones must show a manufacturer certificate.",
     )
+    accepts_expired_certificates = models.BooleanField(
+        default=False, db_default=False,
+        help_text="An expired certificate counts as one that is required; old phones have no other.",
+    )  # fmt: skip
     match_model = models.BooleanField(default=False, help_text="Refuse phones that say they are another model.")
     enabled = models.BooleanField(default=True)
     stalled_after_minutes = models.PositiveIntegerField(

@@ -51,6 +51,7 @@ class ProfileFields:
     confirm: str = Confirm.CALLBACK
     unproven_evidence: str = UnprovenEvidence.RECORD
     identity: str = IdentityDemand.NONE
+    accepts_expired_certificates: bool = False
     match_model: bool = False
     enabled: bool = True
     stalled_after_minutes: int = 30

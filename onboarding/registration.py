@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from onboarding.identifiers import MacAddress
+from trust.identity import Certified
 
 
 class Confirm(StrEnum):
@@ -40,6 +41,7 @@ class Profile(NamedTuple):
     confirm: str
     identity: str
     match_model: bool
+    accepts_expired: bool = False
 
 
 class Registration(NamedTuple):
@@ -57,10 +59,10 @@ class Registration(NamedTuple):
 
 
 class PhoneQuery(NamedTuple):
-    """What a phone said of itself when it asked; `certified_mac` is the MAC its certificate proves, if any."""
+    """What a phone said of itself when it asked; `certified` is the identity that its certificate proves, if any."""
 
     mac: MacAddress
     model: str = ""
     serial: str = ""
     firmware: str = ""
-    certified_mac: MacAddress | None = None
+    certified: Certified | None = None

@@ -23,6 +23,7 @@ def profile(row: RedirectProfile) -> Profile:
         confirm=row.confirm,
         identity=row.identity,
         match_model=row.match_model,
+        accepts_expired=row.accepts_expired_certificates,
     )
 
 

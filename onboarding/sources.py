@@ -21,8 +21,14 @@ _LONGEST_HOP = 64
 
 
 def sender(peer: str, forwarded: str, trusted: Iterable[Network]) -> str:
-    """The last address in the chain that is no trusted proxy's; "" for what is none. `forwarded`: X-Forwarded-For."""
+    """The last address in the chain that is no trusted proxy's; "" for what is none. `forwarded`: X-Forwarded-For.
+
+    An empty `peer` is a Unix socket, which only our own proxy can open: whom it heard stands last.
+    """
     trusted = tuple(trusted)
+    if not peer:
+        forwarded, _, peer = forwarded.rpartition(",")
+        peer = peer.strip()[:_LONGEST_HOP]
     if not trusted:
         return address_text(peer)
     source = peer
@@ -34,6 +40,14 @@ def sender(peer: str, forwarded: str, trusted: Iterable[Network]) -> str:
         if not any(ipaddress.ip_address(text) in network for network in trusted):
             break
     return address_text(source)
+
+
+def is_trusted(peer: str | None, trusted: Iterable[Network]) -> bool:
+    """Whether a request comes from a proxy of ours: over a Unix socket (""), or from one of these networks."""
+    if not peer:
+        return peer == ""
+    text = address_text(peer)
+    return bool(text) and any(ipaddress.ip_address(text) in network for network in trusted)
 
 
 @lru_cache(maxsize=4096)

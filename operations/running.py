@@ -27,7 +27,7 @@ from onboarding.identifiers import InvalidMacAddress, MacAddress
 from onboarding.models import RedirectProfile
 from onboarding.registry import DeviceTaken, ProfileNotYours
 from onboarding.targets import Addresses
-from operations import packing, receiving
+from operations import packing, receiving, starters
 from operations.interpreting import NEEDED, Interpreter
 from operations.models import KINDS, Operation, OperationPart, Sheet, SheetPart, Turn
 from operations.reading import Row, UnreadableSheet
@@ -254,8 +254,8 @@ def _do_part(operation_id: int, lease: str, *, at: datetime, own: Addresses, kee
     if held.cancel_asked_at is not None:
         _finish(held, "cancelled", at=at)
         return
-    if Organization.objects.filter(pk=held.organization_id).exclude(suspended_at=None).exists():
-        _finish(held, "failed", at=at, reason="The organization is suspended.")
+    if stopped := starters.why_stopped(held):
+        _finish(held, "failed", at=at, reason=stopped)
         return
     results = _restored(held, at=at) if held.kind == "revert" else _done(held, at=at, own=own)
     if results is None:

@@ -66,6 +66,7 @@ _SOURCES = (
             "parameters",
             "confirm",
             "identity",
+            "accepts_expired_certificates",
             "match_model",
         ),
     ),
@@ -76,6 +77,8 @@ _SOURCES = (
         "code",
         ("id", "code", "organization_id", "profile_id", "disabled_at", "valid_until", "is_full"),
     ),
+    _Source("trust_authority", "c", "id", ("id", "fingerprint", "allows_sha1")),
+    _Source("trust_revocationlist", "r", "id", ("id", "mark", "digest")),
 )
 
 _INTO = "INSERT INTO redirect_registrychange (kind, key, writer, stamp, at)"

@@ -2,15 +2,18 @@
 
     d + MAC (6 octets)       device: [id, organization, profile or 0, model, serial, target, from, until]
     p + id (8 octets)        profile: [organization, enabled, targets (failing ones last), parameters, confirm,
-                             identity, match_model]
+                             identity, match_model, accepts_expired]
     s + digits               short code: [organization, profile, until]
     o + id (8 octets)        a suspended organization (others have no entry)
+    c + id (8 octets)        authority: its certificate's SHA-256 (32 octets), 1 or 0 for SHA-1, the certificate (DER)
+    r + id (8 octets)        revocation list: its authority's mark (32 octets), its SHA-256 (32 octets), the list (DER)
     m + name                 what the writer must know: format, cursor
 
-Values are JSON arrays; times are epoch seconds or null. The environment in use is the one that the symbolic link
-`current` names, so that a rebuilt one can be switched to in one step while readers go on reading the old.
+Values are JSON arrays but for the last three; times are epoch seconds or null. The environment in use is the one that
+the symbolic link `current` names, so that a rebuilt one can be switched to in one step while readers go on reading the old.
 """
 
+import hashlib
 import os
 import shutil
 import time
@@ -24,6 +27,7 @@ import lmdb
 import orjson
 
 from onboarding.registration import Profile, Registration
+from trust.verifying import NO_AUTHORITIES, Authorities, Authority
 
 # Sparse: nothing is allocated before it is used. Large, so that it never has to grow under readers.
 MAP_OCTETS = 64 * 1024**3
@@ -60,6 +64,28 @@ def short_code_key(digits: str) -> bytes:
     return b"s" + digits.encode()
 
 
+def authority_key(id: int) -> bytes:
+    return b"c" + id.to_bytes(8, "big")
+
+
+def revocation_key(id: int) -> bytes:
+    return b"r" + id.to_bytes(8, "big")
+
+
+def authority_item(id: int, fingerprint: bytes, certificate: bytes, *, allows_sha1: bool) -> Item:
+    """An authority's entry."""
+    return authority_key(id), fingerprint + (b"1" if allows_sha1 else b"0") + certificate
+
+
+def revocation_item(id: int, mark: bytes, digest: bytes, content: bytes) -> Item:
+    """A revocation list's entry."""
+    return revocation_key(id), mark + digest + content
+
+
+# What tells one version of an authority or a list from another stands at the head of its value.
+_AUTHORITY_HEAD, _REVOCATION_HEAD = 33, 64
+
+
 # Stand in for what an unknown device lacks, so that it costs the same work as any other refusal.
 _DECOY_DEVICE = orjson.dumps([0, 0, 0, "CP-8841-3PCC", "FCH00000000", "", None, None])
 _DECOY_CODE = orjson.dumps([0, 0, None])
@@ -69,9 +95,11 @@ _DECOY_PROFILE = orjson.dumps([0, False, ["https://example.net/$MA.xml"], [], "c
 # Bounded; a door meets as many as there are profiles in use. Keyed by content, so it can never be stale.
 @lru_cache(maxsize=4096)
 def _profile(id: int, raw: bytes) -> Profile:
-    organization_id, enabled, targets, parameters, confirm, identity, match_model = orjson.loads(raw)
+    organization_id, enabled, targets, parameters, confirm, identity, match_model, *later = orjson.loads(raw)
     pairs = tuple((name, value) for name, value in parameters)
-    return Profile(id, organization_id, enabled, tuple(targets), pairs, confirm, identity, match_model)
+    # An entry that an earlier version wrote ends before it.
+    accepts_expired = bool(later and later[0])
+    return Profile(id, organization_id, enabled, tuple(targets), pairs, confirm, identity, match_model, accepts_expired)
 
 
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
@@ -100,11 +128,42 @@ def _used_octets(environment: lmdb.Environment) -> int:
     return (last_page + 1) * int(environment.stat()["psize"]) if last_page > 1 else 0
 
 
+def _entries(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[memoryview, memoryview]]:
+    """All entries of one kind; what is given is gone with the transaction."""
+    with transaction.cursor() as position:
+        if position.set_range(prefix):
+            for key, value in position:
+                if key[:1] != prefix:
+                    break
+                yield key, value
+
+
+def _stamp(transaction: lmdb.Transaction) -> bytes:
+    """What differs whenever any authority or revocation list does."""
+    digest = hashlib.sha256()
+    for prefix, head in ((b"c", _AUTHORITY_HEAD), (b"r", _REVOCATION_HEAD)):
+        for key, value in _entries(transaction, prefix):
+            digest.update(key)
+            digest.update(value[:head])
+    return digest.digest()
+
+
+def _read_authorities(transaction: lmdb.Transaction, stamp: bytes) -> Authorities:
+    certificates = [
+        Authority(bytes(value[_AUTHORITY_HEAD:]), bytes(value[_AUTHORITY_HEAD - 1 : _AUTHORITY_HEAD]) == b"1")
+        for _, value in _entries(transaction, b"c")
+    ]
+    revocations = [(bytes(value[:32]), bytes(value[_REVOCATION_HEAD:])) for _, value in _entries(transaction, b"r")]
+    return Authorities(stamp, tuple(certificates), tuple(revocations))
+
+
 class _Opened:
     """An environment in use, with the file that it reads. Both close when the last thread lets go of them."""
 
     def __init__(self, path: Path) -> None:
         self.file = -1
+        # The last write when the authorities were looked at, and what they were.
+        self.authorities: tuple[int, Authorities] = (-1, NO_AUTHORITIES)
         self.environment = _open(path, readonly=True)
         self.file = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(self.file)
@@ -193,6 +252,28 @@ class Directory:
         profile = _profile(profile_id, profile_raw or _DECOY_PROFILE)
         registration = Registration(0, organization_id, suspended, model, "", "", None, valid_until, profile)
         return registration, raw is not None, device_raw is not None and owner != organization_id
+
+    def authorities(self) -> Authorities:
+        """Everything that phones' certificates are checked against; read anew only when it changed.
+
+        Raises DirectoryUnusable.
+        """
+        opened = self._usable()
+        try:
+            with opened.environment.begin(buffers=True) as transaction:
+                # Which write was the last: without one since, nothing can have changed.
+                last_write = transaction.id()
+                as_of, known = opened.authorities
+                if as_of != last_write:
+                    stamp = _stamp(transaction)
+                    if stamp != known.stamp:
+                        known = _read_authorities(transaction, stamp)
+                    # Both at once: another thread may be at an older or a newer write.
+                    opened.authorities = (last_write, known)
+        except lmdb.Error as error:
+            self._forget()
+            raise DirectoryUnusable(f"The directory cannot be read: {error}") from error
+        return known
 
     def check(self) -> None:
         """Whether phones can be answered now. Raises DirectoryUnusable."""

@@ -21,6 +21,8 @@ import orjson
 
 from onboarding import answers, flatprofile, sources
 from onboarding.answers import REDIRECTED, Answer
+from onboarding.identifiers import MacAddress
+from onboarding.proving import Prover
 from onboarding.registration import PhoneQuery
 from onboarding.sources import Network
 from redirect import wire
@@ -28,6 +30,8 @@ from redirect.directory import Directory, DirectoryUnusable
 from redirect.enumeration import Tries
 from redirect.journal import Journal
 from redirect.tokens import LinkMaker, Tokens
+from trust.headers import RefusedHeader
+from trust.identity import Proof, Shown, proof
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +93,7 @@ class Door:
         self._journal = Journal(journal, machine)
         self._tokens = Tokens(secret_key)
         self._trusted_proxies = tuple(trusted_proxies)
+        self._prover = Prover(self._directory.authorities, trusted_proxies=self._trusted_proxies)
         self._tries = Tries()
         self._bodies = BoundedSemaphore(_BODIES_AT_ONCE)
         self._links = LinkMaker(
@@ -111,7 +116,7 @@ class Door:
             return self._behind(environ, start_response)
         try:
             status, headers, body = route(environ)
-        except wire.BadRequest:
+        except (wire.BadRequest, RefusedHeader):
             status, headers, body = _BAD_REQUEST, [], b""
         except DirectoryUnusable as problem:
             self._complain(problem)
@@ -137,6 +142,9 @@ class Door:
         query = wire.parse_query(environ["QUERY_STRING"])
         mac = bytes(query.mac)
         at = time.time()
+        shown = self._prover.shown(environ, at=at)
+        if shown is not None:
+            query = query._replace(certified=shown.certified)
         registration, known = self._directory.find(mac)
         answer = answers.decide(query, registration, at)
         if not known:
@@ -145,17 +153,23 @@ class Door:
         body = answers.document(answer, lambda: self._links.make(query, at))
         if method == "GET":
             owner = (registration.device_id, registration.organization_id) if known else ("null", "null")
-            self._write_query(environ, query, answer, owner)
+            self._write_query(environ, query, answer, owner, shown)
         return _OK, _XML, body
 
     def _write_query(
-        self, environ: Environ, query: PhoneQuery, answer: Answer, owner: tuple[int | str, int | str]
+        self,
+        environ: Environ,
+        query: PhoneQuery,
+        answer: Answer,
+        owner: tuple[int | str, int | str],
+        shown: Shown | None,
     ) -> None:
         # Every text here was checked to hold nothing that JSON escapes, but the target.
         self._journal.append(
             f'"event":"query","mac":"{query.mac}","model":"{query.model}","serial":"{query.serial}",'
             f'"firmware":"{query.firmware}","from":"{self._source(environ)}","outcome":"{answer.outcome}",'
-            f'"device":{owner[0]},"organization":{owner[1]},"target":{_quoted(answer.target)}'
+            f'"device":{owner[0]},"organization":{owner[1]},"target":{_quoted(answer.target)},'
+            f"{_identity(query.mac, shown)}"
         )
 
     def _short_code(self, environ: Environ) -> Response:
@@ -164,6 +178,9 @@ class Door:
             return _NOT_ALLOWED, [("Allow", "GET, HEAD")], b""
         query, digits = wire.parse_short_code(environ["QUERY_STRING"])
         at = time.time()
+        shown = self._prover.shown(environ, at=at)
+        if shown is not None:
+            query = query._replace(certified=shown.certified)
         source = self._source(environ)
         network = sources.network_of(source)
         # Refused before the code is looked at, so it tells nothing about the code. Not 404: the user should try again
@@ -185,7 +202,7 @@ class Door:
                 f'"event":"short_code","code":"{digits}","mac":"{query.mac}","model":"{query.model}",'
                 f'"serial":"{query.serial}","firmware":"{query.firmware}","from":"{source}",'
                 f'"outcome":"{answer.outcome}","organization":{organization_id},"profile":{profile_id},'
-                f'"target":{_quoted(answer.target)}'
+                f'"target":{_quoted(answer.target)},{_identity(query.mac, shown)}'
             )
         if answer.outcome != REDIRECTED:
             self._tries.take(network, at)
@@ -206,24 +223,26 @@ class Door:
         if method == "GET":
             try:
                 report = wire.parse_beacon(environ["QUERY_STRING"])
-            except wire.BadRequest:
+                shown = self._shown(environ)
+            except (wire.BadRequest, RefusedHeader):
                 # Whatever a phone makes of the URL: it must get the answer that lets it go on.
                 pass
             else:
-                self._write_report(environ, report, "beacon", {})
+                self._write_report(environ, report, "beacon", {}, shown)
         return _OK, _XML, BEACON_BODY
 
     def _report(self, environ: Environ) -> Response:
         if environ["REQUEST_METHOD"] != "POST":
             return _NOT_ALLOWED, [("Allow", "POST")], b""
         report = wire.parse_report(environ["QUERY_STRING"])
+        shown = self._shown(environ)
         length = environ.get("CONTENT_LENGTH") or ""
         if length and not (length.isascii() and length.isdigit()):
             raise wire.BadRequest("The length is no number.")
         if len(length) > 16 or (length and int(length) > wire.MAX_REPORT_OCTETS):
             return _TOO_LARGE, [], b""
         if not self._bodies.acquire(blocking=False):
-            self._write_report(environ, report, "report", {"body": "unread"})
+            self._write_report(environ, report, "report", {"body": "unread"}, shown)
             return _NO_CONTENT, [], b""
         try:
             body = environ["wsgi.input"].read(wire.MAX_REPORT_OCTETS + 1)
@@ -233,16 +252,26 @@ class Door:
             return _TOO_LARGE, [], b""
         if length and len(body) < int(length):
             raise wire.BadRequest("The body is cut.")
-        self._write_report(environ, report, "report", _harmless(body))
+        self._write_report(environ, report, "report", _harmless(body), shown)
         return _NO_CONTENT, [], b""
 
-    def _write_report(self, environ: Environ, report: wire.Report, event: str, said: dict[str, str]) -> None:
+    def _shown(self, environ: Environ) -> Shown | None:
+        """The certificate of a beacon or a report, which are taken without a directory too: nothing is proven then."""
+        try:
+            return self._prover.shown(environ, at=time.time())
+        except DirectoryUnusable:
+            return None
+
+    def _write_report(
+        self, environ: Environ, report: wire.Report, event: str, said: dict[str, str], shown: Shown | None
+    ) -> None:
         query = report.query
         answered_at = self._tokens.answered_at(report.token, bytes(query.mac), time.time())
         self._journal.append(
             f'"event":"{event}","what":"{report.event}","mac":"{query.mac}","model":"{query.model}",'
             f'"serial":"{query.serial}","from":"{self._source(environ)}",'
-            f'"answered_at":{"null" if answered_at is None else answered_at},"said":{orjson.dumps(said).decode()}'
+            f'"answered_at":{"null" if answered_at is None else answered_at},"said":{orjson.dumps(said).decode()},'
+            f"{_identity(query.mac, shown, token=answered_at is not None)}"
         )
 
     def _source(self, environ: Environ) -> str:
@@ -278,6 +307,20 @@ def _come_back_later() -> Response:
 def _nothing_behind(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response(_NOT_FOUND, [("Content-Length", "0")])
     return [b""]
+
+
+_UNPROVEN, _BY_TOKEN = (f'"identity":"{known}"' for known in (Proof.NONE, Proof.TOKEN))
+
+
+def _identity(mac: MacAddress, shown: Shown | None, *, token: bool = False) -> str:
+    """What a journal line says of how the phone's identity is known, and of the certificate that it showed."""
+    if shown is None:
+        return _BY_TOKEN if token else _UNPROVEN
+    named = "null" if shown.subject.mac is None else f'"{shown.subject.mac}"'
+    return (
+        f'"identity":"{proof(mac, shown.certified, token=token)}","certificate":{{"sha256":"{shown.fingerprint}",'
+        f'"verdict":"{shown.verdict}","mac":{named},"weak":{"true" if shown.weak else "false"}}}'
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -24,7 +24,15 @@ class RegistryChange(models.Model):
     """
 
     kind = models.CharField(
-        max_length=1, choices=[("d", "device"), ("p", "profile"), ("o", "organization"), ("s", "short code")]
+        max_length=1,
+        choices=[
+            ("c", "authority"),
+            ("d", "device"),
+            ("o", "organization"),
+            ("p", "profile"),
+            ("r", "revocation list"),
+            ("s", "short code"),
+        ],
     )
     key = models.CharField(max_length=20)
     writer = models.BigIntegerField(default=0)

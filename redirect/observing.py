@@ -27,6 +27,7 @@ from onboarding.observations import Clock, Observation
 from onboarding.shortcodes import Arrival
 from onboarding.states import REPORTABLE_EVENTS, Event
 from redirect.models import Batch, Journal
+from trust.identity import Proof, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ def evidence_of(line: dict[str, Any], machine: str) -> list[_Shown]:
     mac = line["mac"].upper()
     if kind == "query":
         device_id, organization_id, outcome = line["device"], line["organization"], line["outcome"]
-        said = {name: line[name] for name in _SAID_OF_QUERY if line[name]}
+        said = {name: line[name] for name in _SAID_OF_QUERY if line[name]} | _proven(line)
         if outcome == REDIRECTED:
             event, given = Event.ANSWERED, {"outcome": outcome, "target": line["target"]}
         else:
@@ -183,13 +184,33 @@ def evidence_of(line: dict[str, Any], machine: str) -> list[_Shown]:
             Evidence(mac, Observation(Event.ASKED, clock, DOOR, said), device_id, organization_id),
             Evidence(mac, Observation(event, clock, DOOR, given), device_id, organization_id),
         ]
-    said = {name: line[name] for name in _SAID_OF_REPORT if line[name]} | line["said"]
+    proven = _proven(line)
+    said = {name: line[name] for name in _SAID_OF_REPORT if line[name]} | line["said"] | proven
     answered_at = None
     if line["answered_at"] is not None:
         answered_at = datetime.fromtimestamp(line["answered_at"], UTC)
         said["answered"] = answered_at.isoformat()
-    observation = Observation(_EVENTS[line["what"]], clock, kind, said, hearsay=answered_at is None)
+    hearsay = answered_at is None and proven.get("identity") != Proof.CERTIFICATE
+    observation = Observation(_EVENTS[line["what"]], clock, kind, said, hearsay=hearsay)
     return [Evidence(mac, observation, answered_at=answered_at)]
+
+
+def _proven(line: dict[str, Any]) -> dict[str, object]:
+    """How the phone's identity is known, and the certificate that it showed; nothing where it is not known."""
+    proven: dict[str, object] = {}
+    # Lines of earlier versions have neither.
+    if (identity := Proof(line.get("identity", Proof.NONE))) is not Proof.NONE:
+        proven["identity"] = identity.value
+    if (certificate := line.get("certificate")) is not None:
+        shown = {name: certificate[name] for name in ("sha256", "verdict", "mac", "weak")}
+        proven["certificate"] = shown["sha256"][:64]
+        if shown["verdict"] != Verdict.VALID:
+            proven["certificate_verdict"] = Verdict(shown["verdict"]).value
+        if shown["mac"] not in {None, line["mac"].upper()}:
+            proven["certificate_mac"] = str(MacAddress.parse(shown["mac"]))
+        if shown["weak"]:
+            proven["certificate_weak"] = True
+    return proven
 
 
 def _of_short_code(line: dict[str, Any], machine: str) -> list[_Shown]:
@@ -198,7 +219,7 @@ def _of_short_code(line: dict[str, Any], machine: str) -> list[_Shown]:
     clock = Clock(datetime.fromisoformat(line["at"]), machine, line["seq"])
     # A text that is no MAC would stop the batch later.
     mac = str(MacAddress.parse(line["mac"]))
-    said = {name: line[name] for name in _SAID_OF_SHORT_CODE if line[name]}
+    said = {name: line[name] for name in _SAID_OF_SHORT_CODE if line[name]} | _proven(line)
     given = {"outcome": line["outcome"], "target": line["target"]}
     arrival = Arrival(
         mac=mac,

@@ -136,7 +136,7 @@ def differences(folder: Path, *, most: int = 1000) -> list[Difference]:
     found: list[Difference] = []
     with registryfeed.snapshot():
         registry = registryfeed.everything()
-        directory = (item for prefix in (b"d", b"o", b"p", b"s") for item in scan(folder, prefix))
+        directory = (item for prefix in (b"c", b"d", b"o", b"p", b"r", b"s") for item in scan(folder, prefix))
         want, have = next(registry, None), next(directory, None)
         while (want or have) and len(found) < most:
             if have is None or (want is not None and want[0] < have[0]):

@@ -20,7 +20,17 @@ import orjson
 from django.db import connection
 
 from onboarding import health
-from redirect.directory import Item, device_key, organization_key, profile_key, short_code_key
+from redirect.directory import (
+    Item,
+    authority_item,
+    authority_key,
+    device_key,
+    organization_key,
+    profile_key,
+    revocation_item,
+    revocation_key,
+    short_code_key,
+)
 
 # Keys that are looked up and written at once.
 CHUNK_KEYS = 5000
@@ -137,7 +147,10 @@ _EPOCH_SECONDS = {
     "postgresql": "extract(epoch FROM {0})::float8",
     "sqlite": "unixepoch({0}, 'subsec')",
 }
-_PROFILE_COLUMNS = "id, organization_id, enabled, targets, failing_targets, parameters, confirm, identity, match_model"
+_PROFILE_COLUMNS = (
+    "id, organization_id, enabled, targets, failing_targets, parameters, confirm, identity, match_model, "
+    "accepts_expired_certificates"
+)
 
 
 def _devices(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
@@ -155,7 +168,7 @@ def _profiles(where: str, parameters: list[object] | None = None) -> Iterator[It
         targets, failing, further = documents
         # The choice is made here, once, and not in the door for each phone: it gives the first.
         targets = health.in_order(targets, failing)
-        value = [row[1], bool(row[2]), targets, sorted(further.items()), row[6], row[7], bool(row[8])]
+        value = [row[1], bool(row[2]), targets, sorted(further.items()), row[6], row[7], bool(row[8]), bool(row[9])]
         yield profile_key(row[0]), orjson.dumps(value)
 
 
@@ -172,19 +185,36 @@ def _short_codes(where: str, parameters: list[object] | None = None) -> Iterator
         yield short_code_key(row[0]), orjson.dumps(row[1:])
 
 
+def _authorities(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
+    columns = "id, fingerprint, allows_sha1, certificate"
+    for id, fingerprint, allows_sha1, certificate in _rows(
+        f"SELECT {columns} FROM trust_authority {where}", parameters
+    ):
+        yield authority_item(id, bytes.fromhex(fingerprint), bytes(certificate), allows_sha1=bool(allows_sha1))
+
+
+def _revocations(where: str, parameters: list[object] | None = None) -> Iterator[Item]:
+    for id, mark, digest, content in _rows(
+        f"SELECT id, mark, digest, content FROM trust_revocationlist {where}", parameters
+    ):
+        yield revocation_item(id, bytes.fromhex(mark), bytes.fromhex(digest), bytes(content))
+
+
 def everything() -> Iterator[Item]:
     """All entries of a directory, in order of their keys. Only inside `snapshot()`."""
     # MACs are upper-case hexadecimal digits of one length, so with C's order of text they sort as their octets do.
     order = 'COLLATE "C"' if connection.vendor == "postgresql" else ""
+    yield from _authorities("ORDER BY id")
     yield from _devices(f"ORDER BY mac {order}")
     yield from _suspended("ORDER BY id")
     yield from _profiles("ORDER BY id")
+    yield from _revocations("ORDER BY id")
     yield from _short_codes(f"ORDER BY code {order}")
 
 
 def present_state(keys: list[tuple[str, str]]) -> tuple[list[Item], list[bytes]]:
     """The entries to put and the keys to delete for changed (kind, key) pairs. Only inside `snapshot()`."""
-    wanted: dict[str, set[str]] = {"d": set(), "p": set(), "o": set(), "s": set()}
+    wanted: dict[str, set[str]] = {kind: set() for kind in "cdoprs"}
     for kind, key in keys:
         wanted[kind].add(key)
     puts = [
@@ -192,12 +222,16 @@ def present_state(keys: list[tuple[str, str]]) -> tuple[list[Item], list[bytes]]
         *_profiles(*_one_of("WHERE id", wanted["p"], numbers=True)),
         *_suspended(*_one_of("AND id", wanted["o"], numbers=True)),
         *_short_codes(*_one_of("AND code", wanted["s"])),
+        *_authorities(*_one_of("WHERE id", wanted["c"], numbers=True)),
+        *_revocations(*_one_of("WHERE id", wanted["r"], numbers=True)),
     ]
     expected = {
         *(device_key(bytes.fromhex(mac)) for mac in wanted["d"]),
         *(profile_key(int(id)) for id in wanted["p"]),
         *(organization_key(int(id)) for id in wanted["o"]),
         *(short_code_key(code) for code in wanted["s"]),
+        *(authority_key(int(id)) for id in wanted["c"]),
+        *(revocation_key(int(id)) for id in wanted["r"]),
     }
     return puts, sorted(expected - {key for key, _ in puts})
 

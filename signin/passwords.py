@@ -21,6 +21,13 @@ from onboarding.errors import OnboardingError
 from signin import factors, recording, sessions
 
 
+class LinkUsed(OnboardingError):
+    """The link was used, or ended by a sign-in, while its form was being sent."""
+
+    code = "link_used"
+    remedy = "Ask an administrator of your organization for another link."
+
+
 class NotYours(OnboardingError):
     """Whoever can choose a person's password or take away the second factor can be that person."""
 
@@ -36,8 +43,14 @@ def change(person: User, *, password: str, session_key: str, actor: Actor, at: d
 
 @transaction.atomic
 def choose(person: User, *, password: str, actor: Actor, at: datetime) -> User:
-    """Set the password through a link. Ends all sessions. Raises WeakPassword."""
-    return _set(person, password, action="person.password_chosen", keep=None, actor=actor, at=at)
+    """Set the password through a link, of which `person` is as it was checked against. Ends all sessions.
+
+    Raises WeakPassword, LinkUsed.
+    """
+    held = factors.lock(person)
+    if (held.password, held.last_login) != (person.password, person.last_login):
+        raise LinkUsed("This link was used already.")
+    return _set(held, password, action="person.password_chosen", keep=None, actor=actor, at=at)
 
 
 def make_link(person: User, *, actor: Actor, at: datetime) -> tuple[str, str]:

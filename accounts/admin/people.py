@@ -162,6 +162,11 @@ class AccountAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # ge
     )
     readonly_fields = ("last_login", "date_joined")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Nobody else may tell by the history's address which accounts there are."""
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows if standing.of(request).is_operator else rows.none()
+
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Django writes the account; what differs is told by the audit, a suspension to the person's organizations."""
         actor, at = standing.actor_of(request), timezone.now()

@@ -17,6 +17,7 @@ from onboarding.answers import Answer
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 from onboarding.models import Device
 from onboarding.registration import PhoneQuery
+from trust.identity import Certified
 
 if TYPE_CHECKING:
     from onboarding.admin.devices import DeviceAdmin
@@ -27,8 +28,11 @@ RULES = {
     "not_associated": ("It has a profile or a target of its own", "It has neither a profile nor a target of its own"),
     "profile_disabled": ("Its profile is enabled", "Its profile is disabled"),
     "organization_suspended": ("Its organization is active", "Its organization is suspended"),
-    "identity_missing": ("No certificate is missing", "The profile requires a certificate and the phone shows none"),
-    "identity_mismatch": ("No certificate contradicts its MAC", "Its certificate names another MAC"),
+    "identity_missing": (
+        "No certificate is missing",
+        "The profile requires a certificate and the phone shows none that holds",
+    ),
+    "identity_mismatch": ("No certificate contradicts its MAC", "Its certificate names another MAC or model"),
     "model_mismatch": (
         "Its model does not matter, or is the registered one",
         "It says another model than the registered one",
@@ -47,7 +51,10 @@ class PhoneForm(forms.Form):
     firmware = forms.CharField(label="Firmware", required=False, max_length=64, widget=UnfoldAdminTextInputWidget)
     certificate = forms.ChoiceField(
         label="Certificate", required=False, widget=UnfoldAdminSelectWidget,
-        choices=(("", "shows none"), ("own", "shows one for its own MAC"), ("other", "shows one for another MAC")),
+        choices=(
+            ("", "shows none, or one that does not hold"), ("own", "shows one for its own MAC"),
+            ("expired", "shows one for its own MAC, expired"), ("other", "shows one for another MAC"),
+        ),
     )  # fmt: skip
 
 
@@ -67,13 +74,15 @@ def page(request: HttpRequest, model_admin: "DeviceAdmin", device: Device) -> Ht
 
 def _explained(device: Device, said: dict[str, Any], *, among: "QuerySet[Device]") -> dict[str, Any]:
     mac = MacAddress.parse(device.mac)
-    certified = {"own": mac, "other": MacAddress(mac.number ^ 1)}.get(said["certificate"])
+    certified = {
+        "own": Certified(mac), "expired": Certified(mac, expired=True), "other": Certified(MacAddress(mac.number ^ 1)),
+    }.get(said["certificate"])  # fmt: skip
     query = PhoneQuery(
         mac=mac,
         model=str(said["model"] or ""),
         serial=str(said["serial"] or ""),
         firmware=said["firmware"],
-        certified_mac=certified,
+        certified=certified,
     )
     answer = answers.decide(query, registrations.for_mac(mac, among=among), timezone.now().timestamp())
     # Asked only where there is any: a page has few queries.
@@ -95,7 +104,7 @@ def now(device: Device) -> Answer:
     suspended = device.organization.suspended_at is not None
     # As in the directory, only proven devices count.
     registration = registrations.from_rows(device, profile, organization_suspended=suspended) if device.proven else None
-    query = PhoneQuery(mac=mac, model=device.model, serial=device.serial, firmware="", certified_mac=mac)
+    query = PhoneQuery(mac=mac, model=device.model, serial=device.serial, firmware="", certified=Certified(mac))
     return answers.decide(query, registration, timezone.now().timestamp())
 
 

@@ -79,14 +79,15 @@ class ProfileForm(VerbForm):
     class Meta:
         model = RedirectProfile
         fields = (
-            "organization", "name", "confirm", "unproven_evidence", "identity", "match_model", "enabled",
-            "stalled_after_minutes",
+            "organization", "name", "confirm", "unproven_evidence", "identity", "accepts_expired_certificates",
+            "match_model", "enabled", "stalled_after_minutes",
         )  # fmt: skip
         labels = {
             "confirm": "Confirmation",
             "unproven_evidence": "Reports without proof",
             "identity": "Manufacturer certificate",
             "match_model": "Model must match",
+            "accepts_expired_certificates": "Expired certificates count",
             "stalled_after_minutes": "Stalled after (minutes)",
         }
 
@@ -100,6 +101,9 @@ class ProfileForm(VerbForm):
         for name in ("targets", "parameters"):
             if name in self.fields:
                 self.fields[name].widget.attrs["class"] = f"{self.fields[name].widget.attrs.get('class', '')} mono"
+
+
+_BELIEFS = ("match_model", "identity", "accepts_expired_certificates", "unproven_evidence", "stalled_after_minutes")
 
 
 @admin.register(RedirectProfile)
@@ -124,11 +128,11 @@ class RedirectProfileAdmin(scope.VerbAdmin):
         return (
             ("Where phones are sent", {"fields": (*first, "name", "targets", "enabled")}),
             ("What else they are told", {"fields": ("parameters", "confirm")}),
-            ("Whom it believes", {"fields": ("match_model", "identity", "unproven_evidence", "stalled_after_minutes")}),
+            ("Whom it believes", {"fields": _BELIEFS}),
         )
 
     def apply(self, request: HttpRequest, cleaned: Mapping[str, Any], row: RedirectProfile | None) -> RedirectProfile:
-        names = ("name", "confirm", "unproven_evidence", "identity", "match_model", "enabled", "stalled_after_minutes")
+        names = ("name", "confirm", "enabled", *_BELIEFS)
         values = ProfileFields(
             targets=cleaned["targets"],
             parameters=cleaned["parameters"] or {},

@@ -14,6 +14,7 @@ from onboarding.api.schema import operation
 from onboarding.api.views import PartnerView
 from onboarding.identifiers import MacAddress
 from onboarding.registration import PhoneQuery
+from trust.identity import Certified
 
 
 class Explain(PartnerView):
@@ -33,10 +34,19 @@ class Explain(PartnerView):
             model=str(said.get("model", "")),
             serial=str(said.get("serial", "")),
             firmware=said.get("firmware", ""),
-            certified_mac=said.get("certified_mac"),
+            certified=_certified(said),
         )
         registration = registrations.for_mac(mac, among=self.devices)
         return Response(explanation(mac, answers.decide(query, registration, timezone.now().timestamp())))
+
+
+def _certified(said: dict[str, Any]) -> Certified | None:
+    """The identity that the phone's certificate would prove."""
+    mac = said.get("certified_mac")
+    if mac is None:
+        return None
+    expired = said.get("certificate_expired", False)
+    return Certified(mac, model=str(said.get("certified_model", "")), expired=expired)
 
 
 def explanation(mac: MacAddress, answer: Answer) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _PROFILE = {
     "confirm": "beacon",
     "unproven_evidence": "record",
     "identity": "none",
+    "accepts_expired_certificates": False,
     "match_model": False,
     "enabled": True,
     "stalled_after_minutes": 30,
@@ -130,6 +131,9 @@ class ProfileInput(Input):
         required=False,
         help_text="Whether phones must show a certificate. Default: none.",
     )
+    accepts_expired_certificates = Flag(
+        required=False, help_text="Whether an expired certificate counts as one that is required. Default: false."
+    )
     match_model = Flag(required=False, help_text="Refuse phones that say they are another model. Default: false.")
     enabled = Flag(required=False, help_text="Default: true.")
     stalled_after_minutes = Number(
@@ -167,6 +171,7 @@ class ProfileShown(serializers.Serializer[RedirectProfile]):
     confirm = serializers.ChoiceField(list(map(str, Confirm)))
     unproven_evidence = serializers.ChoiceField(list(map(str, UnprovenEvidence)))
     identity = serializers.ChoiceField(list(map(str, IdentityDemand)))
+    accepts_expired_certificates = serializers.BooleanField()
     match_model = serializers.BooleanField()
     enabled = serializers.BooleanField()
     stalled_after_minutes = serializers.IntegerField()
@@ -348,7 +353,11 @@ class ExplainQuery(Input):
     certified_mac = Parsed(
         MacAddress.parse,
         required=False,
-        help_text="The MAC that the phone's certificate names. Default: it shows none.",
+        help_text="The MAC that the phone's certificate names. Default: it shows none that holds.",
+    )
+    certified_model = Parsed(ModelName.parse, required=False, help_text="The model that the certificate names.")
+    certificate_expired = serializers.BooleanField(
+        required=False, help_text="Whether that certificate has expired. Default: false."
     )
 
 

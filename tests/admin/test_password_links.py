@@ -6,11 +6,14 @@ import pytest
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Membership, Organization, User
+from signin import passwords
 from tests.admin.conftest import browser
 from tests.admin.people import SIGN_IN, give_app, is_in, signed_in
-from tests.factories import make_user
+from tests.factories import ACTOR, make_user
+from tests.races import at_once
 
 CHOSEN = {"new_password1": "correct-horse-battery", "new_password2": "correct-horse-battery"}
 
@@ -64,6 +67,25 @@ def test_a_link_works_once(nora: Membership, ann: Client, client: Client) -> Non
     client.post(form, CHOSEN)
 
     assert "used already" in follow(path, Client())[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_that_is_used_twice_at_the_same_moment_works_once(provider: Organization) -> None:
+    person = make_user(organization=provider, role="staff", username="nora")
+    link = passwords.make_link(person, actor=ACTOR, at=timezone.now())
+    clients = [Client() for _ in range(4)]
+    forms = [follow(reverse("admin:new_password", args=link), client)[0] for client in clients]
+
+    def use(client: Client, form: str, number: int) -> int:
+        chosen = f"correct-horse-battery-{number}"
+        return client.post(form, {"new_password1": chosen, "new_password2": chosen}).status_code
+
+    at_once(*[
+        lambda client=client, form=form, number=number: use(client, form, number)
+        for number, (client, form) in enumerate(zip(clients, forms, strict=True))
+    ])  # fmt: skip
+
+    assert AuditEntry.objects.filter(action="person.password_chosen").count() == 1
 
 
 def test_a_sign_in_ends_a_link(nora: Membership, ann: Client, client: Client) -> None:

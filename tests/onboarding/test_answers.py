@@ -8,6 +8,7 @@ from onboarding import answers
 from onboarding.answers import RULES, decide
 from onboarding.identifiers import MacAddress
 from onboarding.registration import PhoneQuery, Profile, Registration
+from trust.identity import Certified
 
 AT = 1_800_000_000.0
 MAC = MacAddress.parse("00562B043615")
@@ -73,21 +74,21 @@ CASES = [
         "organization_suspended",
     ),
     ("certificate required, none shown", profile(identity="required"), {}, "identity_missing"),
-    ("certificate required, shown", profile(identity="required"), {"certified_mac": MAC}, "redirected"),
+    ("certificate required, shown", profile(identity="required"), {"certified": Certified(MAC)}, "redirected"),
     (
         "certificate required, another's",
         profile(identity="required"),
-        {"certified_mac": OTHER_MAC},
+        {"certified": Certified(OTHER_MAC)},
         "identity_mismatch",
     ),
     ("certificate preferred, none shown", profile(identity="preferred"), {}, "redirected"),
     (
         "certificate preferred, another's",
         profile(identity="preferred"),
-        {"certified_mac": OTHER_MAC},
+        {"certified": Certified(OTHER_MAC)},
         "identity_mismatch",
     ),
-    ("certificate not asked for, another's", {}, {"certified_mac": OTHER_MAC}, "redirected"),
+    ("certificate not asked for, another's", {}, {"certified": Certified(OTHER_MAC)}, "redirected"),
     ("another model, not matched", {}, {"model": "CP-6841-3PCC"}, "redirected"),
     ("another model, matched", profile(match_model=True), {"model": "CP-6841-3PCC"}, "model_mismatch"),
     ("the model, matched", profile(match_model=True), {}, "redirected"),
@@ -136,8 +137,8 @@ def test_the_rules_are_tried_in_the_designs_order():
         ("profile_disabled", wrong, query),
         ("organization_suspended", wrong := replace(wrong, profile=replace(PROFILE, **everything)), query),
         ("identity_missing", wrong := replace(wrong, organization_suspended=False), query),
-        ("identity_mismatch", wrong, query := replace(query, certified_mac=OTHER_MAC)),
-        ("model_mismatch", wrong, query := replace(query, certified_mac=MAC)),
+        ("identity_mismatch", wrong, query := replace(query, certified=Certified(OTHER_MAC))),
+        ("model_mismatch", wrong, query := replace(query, certified=Certified(MAC))),
         ("serial_mismatch", wrong, query := replace(query, model=DEVICE.model)),
         ("outside_window", wrong, query := replace(query, serial=DEVICE.serial)),
         ("redirected", replace(wrong, valid_until=None), query),

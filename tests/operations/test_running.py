@@ -16,7 +16,7 @@ from operations import receiving, reporting, running
 from operations.models import Operation, OperationPart, Sheet, SheetPart
 from operations.receiving import ROWS_A_PART, TooManyOperations
 from operations.running import LEASE, OperationOver, TooManyTaken
-from tests.factories import ACTOR, AT, OWN, make_device, make_mac, make_organization, make_profile
+from tests.factories import ACTOR, AT, OWN, make_device, make_mac, make_organization, make_profile, make_user
 from tests.operations.work import all_results, do, done, later, receive, run_all, short, start
 from tests.service import Service, wait_until
 
@@ -163,6 +163,7 @@ def test_what_is_over_cannot_be_cancelled() -> None:
 
 def test_a_start_leaves_one_audit_entry_with_who_and_where_from() -> None:
     organization = make_organization()
+    make_user(organization=organization, username="ann")
     actor = Actor("admin", "ann", address="192.0.2.7", request_id="r-12345678")
 
     operation = running.start(actor=actor, sheet=receive(organization, _file(3)), kind="import", dry_run=False, at=AT)

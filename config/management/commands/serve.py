@@ -126,7 +126,7 @@ def _children() -> list[Child]:
         "config.wsgi:application",
     ]  # fmt: skip
     worker = [
-        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "2",
         "--queues", "celery", "--hostname", "worker@%h",
         "--schedule", str(settings.DATA_DIR / "beat"), "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
