@@ -42,6 +42,7 @@ from onboarding.observations import Clock, Observation
 from onboarding.registration import PhoneQuery, Registration
 from onboarding.registry import ProfileFull
 from onboarding.states import Event
+from trust.identity import Certified, Proof, proof
 
 ACTIVATION = "activation"
 
@@ -153,6 +154,7 @@ def redeem(
     firmware: str,
     source: str,
     at: datetime,
+    certified: Certified | None = None,
     vault: Vault,
     links: Callable[[], Links],
     closed_limits: ClosedLimits | None = None,
@@ -164,7 +166,7 @@ def redeem(
     WrongCode and TooManyAttempts. When the database fails, nothing is spent.
     """
     closed_limits, bound_phones = closed_limits or ClosedLimits(), bound_phones or BoundPhones()
-    phone, now = PhoneQuery(mac, model, serial, firmware), at.timestamp()
+    phone, now = PhoneQuery(mac, model, serial, firmware, certified), at.timestamp()
     network = sources.network_of(source)
     subject = limits.phone(str(mac), network)
     attempts = [Attempt(limits.PHONE, subject), Attempt(limits.NETWORK, network), Attempt(limits.SERVICE, "")]
@@ -380,6 +382,13 @@ def _observations(row: IssuedCode, answer: answers.Answer, request: _Request) ->
     """The phone asked, and it was answered."""
     phone, clock = request.phone, Clock(request.at)
     said = {"model": phone.model, "serial": phone.serial, "firmware": phone.firmware, "from": request.source}
+    if phone.certified is not None:
+        proven = proof(phone.mac, phone.certified)
+        said |= {
+            "identity": "" if proven is Proof.NONE else proven.value,
+            "certificate": phone.certified.fingerprint,
+            "certificate_mac": "" if phone.certified.mac == phone.mac else str(phone.certified.mac),
+        }
     given = {"outcome": answer.outcome, "target": answer.target, "code": row.pk}
     asked = Observation(Event.ASKED, clock, ACTIVATION, {name: text for name, text in said.items() if text})
     return asked, Observation(Event.ANSWERED, clock, ACTIVATION, given)

@@ -14,8 +14,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from django.db import InterfaceError, OperationalError
@@ -35,6 +35,8 @@ from onboarding.errors import OnboardingError
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 from onboarding.registration import PhoneQuery
 from onboarding.sources import Network
+from trust.headers import RefusedHeader
+from trust.identity import Shown
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,18 @@ _COMPLAINT_SECONDS = 60.0
 MakeLinks = Callable[[PhoneQuery, float], Links]
 
 
+class Prove(Protocol):
+    """What reads and checks the certificate that the phone behind a request showed."""
+
+    def __call__(self, environ: Mapping[str, Any], /, *, at: float) -> Shown | None:
+        """None where none was shown, or nobody believes it. Raises RefusedHeader."""
+        ...
+
+
+def _unproven(environ: Mapping[str, Any], /, *, at: float) -> Shown | None:
+    return None
+
+
 class BadRequest(OnboardingError):
     """The body is not what a phone sends."""
 
@@ -59,7 +73,7 @@ class BadRequest(OnboardingError):
 
 
 def endpoint(
-    *, vault: Vault, make_links: MakeLinks, trusted_proxies: Iterable[Network]
+    *, vault: Vault, make_links: MakeLinks, trusted_proxies: Iterable[Network], prove: Prove = _unproven
 ) -> Callable[[HttpRequest], HttpResponse]:
     """The view. What this process remembers of limits lives as long as it."""
     trusted = tuple(trusted_proxies)
@@ -76,8 +90,12 @@ def endpoint(
             code, mac = ActivationCode.parse(said["code"]), MacAddress.parse(said["mac"])
         except OnboardingError as error:
             return _problem(400, error.code)
-        phone = PhoneQuery(mac, *_optional(said))
         at = timezone.now()
+        try:
+            shown = prove(request.META, at=at.timestamp())
+        except RefusedHeader as error:
+            return _problem(400, error.code)
+        phone = PhoneQuery(mac, *_optional(said), certified=shown.certified if shown else None)
         try:
             redeemed = redemption.redeem(
                 code=code,
@@ -85,6 +103,7 @@ def endpoint(
                 model=phone.model,
                 serial=phone.serial,
                 firmware=phone.firmware,
+                certified=phone.certified,
                 source=_source(request, trusted),
                 at=at,
                 vault=vault,

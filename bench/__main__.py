@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUBJECTS = ("rebuild", "door", "memory", "apply", "latency", "activation", "api", "imports", "webhooks", "pages")
+SUBJECTS = ("rebuild", "door", "handshakes", "memory", "apply", "latency", "activation", "api", "imports", "webhooks", "pages")
 _LEAST_DEVICES = 5000
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     arguments = _arguments()
     if not os.environ.get("DATABASE_URL"):
         raise SystemExit("DATABASE_URL is not set. Start the benchmarks with `make bench`, which brings a PostgreSQL.")
-    if "door" in arguments.only or "memory" in arguments.only:
+    if {"door", "memory", "handshakes"} & set(arguments.only):
         _require_programs()
     # Told to stop, it ends its servers as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -49,6 +49,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         apply,
         door,
         fleet,
+        handshakes,
         imports,
         latency,
         machine,
@@ -65,6 +66,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     measures = {
         "rebuild": lambda: rebuild.measure(phones),
         "door": lambda: door.measure(phones, door.database_of_peer()),
+        "handshakes": lambda: handshakes.measure(phones),
         "memory": lambda: memory.measure(phones),
         "latency": lambda: latency.measure(phones),
         "apply": lambda: apply.measure(phones),

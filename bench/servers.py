@@ -83,10 +83,12 @@ def _await(server: Server, child: subprocess.Popen[bytes], probe: str) -> None:
 
 
 @contextmanager
-def door(data: Path, *, name: str = "door", workers: int = WORKERS) -> Iterator[Server]:
+def door(
+    data: Path, *, name: str = "door", workers: int = WORKERS, environment: dict[str, str] | None = None
+) -> Iterator[Server]:
     """A door that runs alone, on the directory in `data`. Its environment is as small as a service manager's."""
     port = free_port()
-    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(data), "PORT": str(port)}
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(data), "PORT": str(port), **(environment or {})}
     command = [
         str(_BIN / "granian"), "--interface", "wsgi", "--http", "1", "--no-ws", "--log-level", "warning",
         "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), *DOOR_FLAGS,

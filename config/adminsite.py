@@ -108,6 +108,8 @@ _SIDEBAR = (
         ("Webhooks", "webhook", "events_webhookendpoint"),
         ("Audit", "fact_check", "accounts_auditentry"),
         ("Readings of codes", "policy", "activation_auditedreading"),
+        ("Authorities", "verified", "trust_authority"),
+        ("Revocation lists", "remove_moderator", "trust_revocationlist"),
         ("User accounts", "manage_accounts", "accounts_user"),
     )),
 )  # fmt: skip

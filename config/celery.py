@@ -95,6 +95,11 @@ app.conf.update(
             "schedule": schedule(30.0),
             "options": {"expires": 30.0},
         },
+        "warn of expiring authorities": {
+            "task": "trust.tasks.warn",
+            "schedule": schedule(86_400.0),
+            "options": {"expires": 3600.0},
+        },
         "prune events": {"task": "events.tasks.prune", "schedule": schedule(3600.0), "options": {"expires": 3600.0}},
         "prune the feed": {
             "task": "redirect.tasks.prune_feed",
@@ -106,7 +111,7 @@ app.conf.update(
 app.autodiscover_tasks()
 
 
-class _QuickEnd(bootsteps.StartStopStep):  # type: ignore[misc]
+class _QuickEnd(bootsteps.StartStopStep):
     """Spares a worker that stops the last collection of all that was loaded: a second, and ten on a busy machine."""
 
     def stop(self, worker: Any) -> None:

@@ -24,6 +24,9 @@ class RequestIdMiddleware:
         given = request.headers.get("X-Request-Id", "")
         request.id = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
         peer, forwarded = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
+        if not sources.is_trusted(peer, settings.DOOR.trusted_proxies):
+            # Only our own proxy may say that a request came by HTTPS (SECURE_PROXY_SSL_HEADER).
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         request.address = sources.sender(peer, forwarded, settings.DOOR.trusted_proxies)  # type: ignore[attr-defined]
         request.network = sources.network_of(request.address)  # type: ignore[attr-defined]
         response = self._answer(request)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from whitenoise import WhiteNoise
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from config import door, phones
 from redirect.door import Application, Environ, StartResponse
@@ -35,16 +37,31 @@ def capped(behind: Application, most: int) -> Application:
             start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
             return [b""]
         try:
-            response = behind(environ, start_response)
-            try:
-                return [b"".join(response)]
-            finally:
-                if hasattr(response, "close"):
-                    response.close()
+            return [_whole(behind(environ, start_response))]
         finally:
             places.release()
 
     return application
+
+
+def files_first(behind: Application, files: WhiteNoise) -> Application:
+    """`behind`, but for the pages' own files, which no cap holds up: a browser asks for a page's twenty at once."""
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        file = files.files.get(environ["PATH_INFO"])
+        if file is None:
+            return behind(environ, start_response)
+        return [_whole(WhiteNoise.serve(file, environ, start_response))]
+
+    return application
+
+
+def _whole(response: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(response)
+    finally:
+        if hasattr(response, "close"):
+            response.close()
 
 
 def any_host(behind: Application, *, path: str, host: str) -> Application:
@@ -68,4 +85,6 @@ _configuration = phones.read_or_stop()
 # Django's type names its own kind of answer; it is an iterable of octets like any other.
 _django: Application = get_wsgi_application()  # type: ignore[assignment]
 _for_phones = any_host(_django, path=_configuration.activation_path, host=own_host())
-application = door.build(_configuration, behind=capped(_for_phones, settings.DJANGO_THREADS))
+application = door.build(
+    _configuration, behind=files_first(capped(_for_phones, settings.DJANGO_THREADS), WhiteNoiseMiddleware())
+)

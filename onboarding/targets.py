@@ -56,7 +56,15 @@ def parse_list(value: object, *, own: Addresses) -> list[str]:
         raise InvalidTargets("Targets are a list of texts.", field="targets")
     if not 1 <= len(value) <= MAX_TARGETS:
         raise InvalidTargets(f"Give 1 to {MAX_TARGETS} targets.", field="targets")
-    return [parse(text, own=own, field="targets").text for text in value]
+    return [_parse_of_list(text, place, own=own) for place, text in enumerate(value, 1)]
+
+
+def _parse_of_list(text: str, place: int, *, own: Addresses) -> str:
+    try:
+        return parse(text, own=own, field="targets").text
+    except OnboardingError as error:
+        error.detail = f"Target {place}: {error.detail}"
+        raise
 
 
 def masked(text: str) -> str:

@@ -19,7 +19,6 @@ from django.db.models import F, Min, Q, QuerySet
 
 from accounts import auditing
 from accounts.actors import Actor
-from accounts.models import Organization
 from onboarding import bulkregistry
 from onboarding.bulkregistry import Former, Outcome, Run, Wish, refused
 from onboarding.errors import OnboardingError

@@ -10,7 +10,8 @@
     m + name                 what the writer must know: format, cursor
 
 Values are JSON arrays but for the last three; times are epoch seconds or null. The environment in use is the one that
-the symbolic link `current` names, so that a rebuilt one can be switched to in one step while readers go on reading the old.
+the symbolic link `current` names, so that a rebuilt one can be switched to in one step while readers go on reading the
+old.
 """
 
 import hashlib
@@ -128,7 +129,7 @@ def _used_octets(environment: lmdb.Environment) -> int:
     return (last_page + 1) * int(environment.stat()["psize"]) if last_page > 1 else 0
 
 
-def _entries(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[memoryview, memoryview]]:
+def _entries(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[bytes | memoryview, bytes | memoryview]]:
     """All entries of one kind; what is given is gone with the transaction."""
     with transaction.cursor() as position:
         if position.set_range(prefix):

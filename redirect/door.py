@@ -110,6 +110,11 @@ class Door:
             "/readyz": self._ready,
         }
 
+    @property
+    def verifications(self) -> int:
+        """How many certificates of phones were really checked, and not remembered."""
+        return self._prover.verifications
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         route = self._routes.get(environ["PATH_INFO"])
         if route is None:

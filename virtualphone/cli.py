@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from virtualphone import activation, commands, edos, flash, identity, wire
+from virtualphone import activation, commands, edos, flash, identity, manufacturer, wire
 from virtualphone.activation import Slip
 from virtualphone.provider import Fault
 from virtualphone.states import State
@@ -57,6 +57,16 @@ examples:
   a server that wants credentials; the rule is then [--uid u --pwd p] http://127.0.0.1:8001/$MA.xml
     %(prog)s --port 8001 --user u --password p
 """
+_CERTIFICATE_EXAMPLES = """\
+examples:
+  an authority of your own, and a phone's certificate of it; load the authority and show the certificate
+    %(prog)s --mac 00562B043615 --model CP-8841-3PCC --serial FCH2133E8B9
+    manage.py trust add var/manufacturer/authority.pem
+    python -m virtualphone boot … --certificate var/manufacturer/00562B043615.pem --ca server-authority.pem
+  one that expired ten days ago, and one that names no phone
+    %(prog)s --mac … --model … --days -10
+    %(prog)s --mac … --model … --layout generic
+"""
 _SWARM_EXAMPLES = """\
 examples:
   the storm after a power cut: a thousand phones at once
@@ -98,7 +108,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_boot, _add_reboot, _add_activate, _add_factory_reset, _add_show, _add_provider, _add_swarm):
+    for add in (
+        _add_boot,
+        _add_reboot,
+        _add_activate,
+        _add_factory_reset,
+        _add_show,
+        _add_certificate,
+        _add_provider,
+        _add_swarm,
+    ):
         add(commands_of)
     return parser
 
@@ -156,6 +175,22 @@ def _add_factory_reset(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
 def _add_show(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
     parser = _add(parsers, "show", commands.show, "print what a phone knows about itself, or list all phones")
     _phone_options(parser, mac_required=False)
+
+
+def _add_certificate(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
+    text = "make a phone's certificate, as its manufacturer would"
+    parser = _add(parsers, "certificate", commands.certificate, text, _CERTIFICATE_EXAMPLES)
+    parser.add_argument("--mac", required=True, help="the MAC that it names, in any notation")
+    _identity_options(parser, model_required=True)
+    parser.add_argument(
+        "--layout", choices=manufacturer.LAYOUTS, default=manufacturer.ENTERPRISE, help="of its subject"
+    )
+    parser.add_argument("--days", type=int, default=3650, metavar="N", help="it is valid so long; negative: expired")
+    parser.add_argument("--sha1", action="store_true", help="sign it with SHA-1, as long ago (needs openssl)")
+    parser.add_argument(
+        "--to", type=Path, default=Path("var/manufacturer"), metavar="DIR",
+        help="where the authority is kept and the certificate goes (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _add_provider(parsers: "_Subparsers[argparse.ArgumentParser]") -> None:
@@ -263,6 +298,10 @@ def _experiment_options(parser: argparse.ArgumentParser, *, retry_scale: float) 
         help="seconds a request (default: 10)",
     )
     group.add_argument("--ca", metavar="FILE", help="also trust servers of this certificate authority (PEM)")
+    group.add_argument(
+        "--certificate", metavar="FILE", help="show this certificate to servers (PEM); made by the command certificate"
+    )
+    group.add_argument("--key", metavar="FILE", help="its private key (default: the file of that name ending in .key)")
 
 
 def _ending_options(parser: argparse.ArgumentParser) -> None:

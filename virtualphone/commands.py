@@ -1,4 +1,4 @@
-"""What each command does, and its exit status. Client certificates will stand here, too."""
+"""What each command does, and its exit status."""
 
 import json
 import random
@@ -6,9 +6,10 @@ import ssl
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from virtualphone import activation, flash, identity, remedies, wire
+from virtualphone import activation, flash, identity, manufacturer, remedies, wire
 from virtualphone import provider as providers
 from virtualphone import swarm as swarms
 from virtualphone.edos import Service
@@ -88,6 +89,21 @@ def show(options: Namespace) -> int:
     if not found:
         raise Refused(f"no phone in {options.memory} yet; boot one first.")
     terminal.phones([(known.identity, known.read().state) for known in found])
+    return 0
+
+
+def certificate(options: Namespace) -> int:
+    """Make a certificate, and the authority before it if there is none yet."""
+    me = identity.Identity.parse(options.mac, options.model, options.serial, options.firmware)
+    authority = manufacturer.load_or_make(options.to, "authority")
+    ends = datetime.now(UTC) + timedelta(days=options.days)
+    made = authority.issue_phone(
+        options.layout, mac=me.mac, model=me.model, serial=me.serial or "FCH00000000", ends=ends, sha1=options.sha1
+    )
+    made.save(options.to, me.mac)
+    terminal = Terminal(sys.stdout)
+    terminal.line(f"{options.to / me.mac}.pem names {me.mac}, until {ends:%Y-%m-%d}.")
+    terminal.line(f"Its authority is {options.to / 'authority.pem'}: load it with manage.py trust add.")
     return 0
 
 
@@ -239,7 +255,8 @@ def _circumstances(options: Namespace) -> Circumstances:
 
 def _wire(options: Namespace) -> wire.Wire:
     # Without an authority of its own the wire makes its context when it first meets https.
-    return wire.Wire(timeout_seconds=options.timeout, trust=_trust(options) if options.ca else None)
+    own = options.ca or options.certificate
+    return wire.Wire(timeout_seconds=options.timeout, trust=_trust(options) if own else None)
 
 
 def _trust(options: Namespace) -> ssl.SSLContext:
@@ -247,4 +264,12 @@ def _trust(options: Namespace) -> ssl.SSLContext:
     trust = ssl.create_default_context()
     if options.ca:
         trust.load_verify_locations(options.ca)
+    if options.certificate:
+        key = options.key or Path(options.certificate).with_suffix(".key")
+        try:
+            trust.load_cert_chain(options.certificate, key)
+        except ssl.SSLError as error:
+            raise Refused(
+                f"{options.certificate} and {key} are no certificate with its key: {error.reason}."
+            ) from error
     return trust

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 
 from accounts import keys, standing
 from accounts.admin import scope
-from accounts.admin.wording import VerbForm, sentence
+from accounts.admin.wording import VerbForm, scope_choices, sentence
 from accounts.keys import Standing
 from accounts.models import ApiKey
 from onboarding.errors import OnboardingError
@@ -47,7 +47,7 @@ _USUAL_SCOPES = ("devices:read", "devices:write", "profiles:read", "profiles:wri
 
 class ApiKeyForm(VerbForm):
     scopes = forms.MultipleChoiceField(
-        label="May", choices=[(name, name) for name in keys.SCOPES], initial=_USUAL_SCOPES,
+        label="May", choices=scope_choices(keys.SCOPES), initial=_USUAL_SCOPES,
         widget=UnfoldAdminCheckboxSelectMultipleWidget, help_text="Give as little as the key's user needs.",
     )  # fmt: skip
     lifetime = forms.ChoiceField(

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from accounts import mandates, standing
 from accounts.admin import scope
-from accounts.admin.wording import VerbForm
+from accounts.admin.wording import VerbForm, scope_choices
 from accounts.models import Mandate, Organization
 
 _USUAL_SCOPES = ("devices:read", "devices:write", "profiles:read")
@@ -28,7 +28,7 @@ class MandateForm(VerbForm):
         help_text="Its id or its exact name. The partner reads both on its own page Organizations.",
     )  # fmt: skip
     scopes = forms.MultipleChoiceField(
-        label="May", choices=[(name, name) for name in mandates.SCOPES], initial=_USUAL_SCOPES,
+        label="May", choices=scope_choices(mandates.SCOPES), initial=_USUAL_SCOPES,
         widget=UnfoldAdminCheckboxSelectMultipleWidget, help_text="Give as little as the partner needs.",
     )  # fmt: skip
     profiles = forms.TypedMultipleChoiceField(

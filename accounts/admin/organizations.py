@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from accounts import organizations, standing
 from accounts.admin import scope
@@ -64,6 +65,15 @@ class OrganizationAdmin(scope.VerbAdmin):
             actor=actor, organization=row, name=cleaned.get("name", row.name), kind=cleaned.get("kind", row.kind),
             requires_second_factor=cleaned["requires_second_factor"], at=at,
         )  # fmt: skip
+
+    def response_add(self, request: HttpRequest, obj: Organization, post_url_continue: str | None = None) -> Any:
+        """An organization is of no use until somebody works in it: that comes next."""
+        if "_addanother" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        said = f"{obj} is there. Add its first administrator, who then adds the others."
+        self.message_user(request, said, messages.SUCCESS)
+        begun = urlencode({"organization": str(obj.pk), "role": "admin"})
+        return HttpResponseRedirect(f"{reverse('admin:accounts_membership_add')}?{begun}")
 
     def get_urls(self) -> Any:
         site = self.admin_site.admin_view

@@ -140,6 +140,15 @@ class ScopedAdmin(ModelAdmin):
             kwargs["queryset"] = related.visible_to(self.changing(request))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an empty form begins with: whoever has one profile only is not asked to look for it."""
+        given: dict[str, Any] = super().get_changeform_initial_data(request)
+        if "profile" not in {field.name for field in self.opts.fields} or self.asks_for_organization(request):
+            return given
+        profiles = self.opts.get_field("profile").remote_field.model._default_manager.all()
+        ids = profiles.visible_to(self.changing(request)).values_list("pk", flat=True).order_by("pk")[:2]
+        return {"profile": ids[0]} | given if len(ids) == 1 else given
+
     def asks_for_organization(self, request: HttpRequest) -> bool:
         """People who work for one organization are not asked which."""
         viewer = self.changing(request)

@@ -1,6 +1,6 @@
 """Refusals in the words of people who fill in forms, and the form that shows them at their fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
@@ -17,6 +17,26 @@ _REMEDIES = {
     "unknown_profile": "Choose one of the organization's own profiles.",
     "not_found": "Look it up again.",
 }
+
+# What each scope lets somebody do, for people who give it.
+_SCOPES = {
+    "devices:read": "see phones and their history",
+    "devices:write": "register, change and release phones; bulk work",
+    "profiles:read": "see profiles and short codes",
+    "profiles:write": "change profiles and short codes",
+    "codes:read": "see activation codes, without digits",
+    "codes:issue": "issue and revoke activation codes",
+    "codes:reveal": "read the digits of issued codes again",
+    "events:read": "read the event feed",
+    "webhooks:write": "keep webhooks",
+    "audit:read": "read the audit",
+    "organization:admin": "keep people, keys and mandates",
+}
+
+
+def scope_choices(scopes: Iterable[str]) -> list[tuple[str, str]]:
+    """Scopes as boxes to tick, each with what it means."""
+    return [(name, f"{name}: {_SCOPES[name]}") for name in scopes]
 
 
 def sentence(error: OnboardingError) -> str:

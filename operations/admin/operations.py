@@ -197,6 +197,9 @@ class OperationAdmin(scope.ScopedAdmin):
         form = StartForm(data, initial={"kind": kind})
         choice: Any = form.fields["profile"]
         choice.queryset = RedirectProfile.objects.filter(organization_id=sheet.organization_id).order_by("name")
+        # Whoever has one only means that one; phones without a profile are sent nowhere.
+        if len(only := list(choice.queryset.order_by()[:2])) == 1:
+            choice.initial = only[0]
         return form
 
     def sheet_view(self, request: HttpRequest, sheet_id: int) -> HttpResponse:

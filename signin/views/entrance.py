@@ -160,9 +160,10 @@ def _enter(request: HttpRequest, person: User, *, factor: str) -> HttpResponse:
         at=timezone.now(),
     )
     if failed is not None:
+        tries = failed.passwords + failed.codes
         messages.warning(
             request,
-            f"{failed.passwords + failed.codes} failed attempts to sign in as you, the last from"
+            f"{tries} failed attempt{'' if tries == 1 else 's'} to sign in as you, the last from"
             f" {failed.last_address or 'an unknown address'} on {failed.last_at:%d %B at %H:%M} UTC.",
         )
     if factor == "recovery_codes":

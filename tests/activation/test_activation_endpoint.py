@@ -1,5 +1,7 @@
 """What phones get at the activation path: one answer for what works, one for all that does not, and no mistakes."""
 
+import base64
+import hashlib
 import io
 import ipaddress
 import json
@@ -26,9 +28,12 @@ from activation.vault import Vault
 from config import activating, wsgi
 from onboarding.answers import Links
 from onboarding.models import Device, StateChange
+from onboarding.proving import Prover
 from onboarding.sources import Network
 from tests.activation.factories import make_code
 from tests.factories import ACTOR, make_device, make_mac, make_profile
+from trust.verifying import Authorities, Authority
+from virtualphone.manufacturer import Issued
 
 pytestmark = pytest.mark.django_db
 
@@ -406,3 +411,61 @@ def test_a_length_that_is_none_is_refused_unread(length):
 
 def test_the_path_is_the_operators_choice():
     assert activating.PATH == settings.DOOR.activation_path == PATH
+
+
+class TestCertificates:
+    """What a certificate is worth at this endpoint is what it is worth at the door."""
+
+    @pytest.fixture
+    def ask(self):
+        """An endpoint behind a trusted proxy that knows one authority; the authority, and what asks."""
+        root = Issued.root()
+        known = Authorities(b"one", (Authority(root.der),))
+        loopback = [ipaddress.ip_network("127.0.0.1/32")]
+        view = views.endpoint(
+            vault=VAULT, make_links=lambda query, at: Links("", ""), trusted_proxies=loopback,
+            prove=Prover(lambda: known, trusted_proxies=loopback).shown,
+        )  # fmt: skip
+
+        def ask(code: str, issued: Issued | None = None, times: int = 1, **environ: str):
+            if issued is not None:
+                header = f":{base64.b64encode(issued.der).decode()}:"
+                environ["HTTP_CLIENT_CERT"] = ",".join([header] * times)
+            return view(RequestFactory().post(PATH, json.dumps(said(code)), "application/json", **environ))
+
+        ask.root = root
+        return ask
+
+    def strict(self, **over):
+        return issued(profile=make_profile(identity="required", **over))[1]
+
+    def test_a_profile_that_requires_one_gives_nothing_without(self, ask):
+        assert ask(self.strict()).status_code == 404
+
+    def test_the_phones_own_certificate_lets_it_in_and_stands_in_the_history(self, ask):
+        leaf = ask.root.issue_phone("enterprise", mac=MAC)
+
+        assert ask(self.strict(), leaf).status_code == 200
+
+        evidence = StateChange.objects.get(event="asked").evidence
+        assert (evidence["identity"], evidence["certificate"]) == ("certificate", hashlib.sha256(leaf.der).hexdigest())
+
+    def test_another_phones_certificate_does_not(self, ask):
+        assert ask(self.strict(), ask.root.issue_phone("enterprise", mac="00562B043616")).status_code == 404
+
+    def test_an_expired_one_does_where_the_profile_says_so(self, ask):
+        leaf = ask.root.issue_phone("mpp", mac=MAC, ends=timezone.now() - timedelta(days=9))
+
+        assert ask(self.strict(), leaf).status_code == 404
+        assert ask(self.strict(accepts_expired_certificates=True), leaf).status_code == 200
+
+    def test_two_headers_are_refused_and_spend_nothing(self, ask):
+        leaf, code = ask.root.issue_phone("mpp", mac=MAC), self.strict()
+
+        assert ask(code, leaf, times=2).status_code == 400
+        assert ask(code, leaf).status_code == 200
+
+    def test_nobody_else_is_believed(self, ask):
+        leaf = ask.root.issue_phone("mpp", mac=MAC)
+
+        assert ask(self.strict(), leaf, REMOTE_ADDR="198.51.100.1").status_code == 404

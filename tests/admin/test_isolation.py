@@ -30,6 +30,8 @@ from tests.factories import (
     make_short_code,
     make_user,
 )
+from tests.walks.estate import operators_rows
+from trust.models import Authority, RevocationList
 
 # What stands in a foreign row and nowhere else.
 MARK = "Zanzibar"
@@ -98,6 +100,8 @@ FOREIGN: dict[type[Model], Callable[[Organization], Model]] = {
     Event: _event,
     IssuedCode: lambda organization: make_code(profile=make_profile(organization=organization), label=MARK)[0],
     AuditedReading: _reading,
+    Authority: lambda organization: operators_rows(MARK)[0],
+    RevocationList: lambda organization: operators_rows(MARK)[1],
 }
 
 

@@ -19,6 +19,7 @@ class Answer:
     headers: dict[str, str]
     body: bytes
     tls: str
+    octets: int
 
     @property
     def arrived(self) -> Any:
@@ -69,7 +70,7 @@ def send(
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
         headers = {name.lower(): value.strip() for name, _, value in pairs}
-        return Answer(int(first.split()[1]), headers, body, str(connection.version()))
+        return Answer(int(first.split()[1]), headers, body, str(connection.version()), len(received))
 
 
 def _receive(connection: ssl.SSLSocket) -> bytes:

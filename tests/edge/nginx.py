@@ -43,7 +43,10 @@ class Edge:
 
 
 def render(home: Path, *, upstreams: Mapping[str, str], certificate: tuple[Path, Path], **over: str) -> dict[str, int]:
-    """Write the configuration to `home`; `over` replaces values. Returns the ports. `legacy="1"` adds that listener."""
+    """Write the configuration to `home`; `over` replaces values. Returns the ports.
+
+    `legacy="1"` adds that listener; with `answer`, nginx answers phones itself with that text.
+    """
     ports = {name: free_port() for name in ("phones", "partners", "legacy")}
     values = DEFAULTS | {f"{name.upper()}_ADDRESS": address for name, address in upstreams.items()}
     for name, port in ports.items():
@@ -53,12 +56,17 @@ def render(home: Path, *, upstreams: Mapping[str, str], certificate: tuple[Path,
             f"{name.upper()}_CERTIFICATE": str(certificate[0]),
             f"{name.upper()}_KEY": str(certificate[1]),
         }
-    legacy = over.pop("legacy", "")
+    legacy, answer = over.pop("legacy", ""), over.pop("answer", "")
     values |= over
     configuration = home / "configuration"
     shutil.copytree(SHIPPED / "snippets", configuration / "snippets")
     shutil.copy(SHIPPED / "nginx.conf", configuration)
     (configuration / "conf.d").mkdir()
+    if answer:
+        quoted = answer.replace("\\", "\\\\").replace('"', '\\"')
+        (configuration / "snippets" / "to_phones_upstream.conf").write_text(
+            f'default_type application/xml; add_header Cache-Control no-store; return 200 "{quoted}";', encoding="utf-8"
+        )
     for folder in ("templates", "legacy") if legacy else ("templates",):
         for template in (SHIPPED / folder).glob("*.template"):
             text = Template(template.read_text(encoding="utf-8")).safe_substitute(values)

@@ -78,6 +78,7 @@ def test_a_query_is_written_down_before_it_is_answered(at_door, tmp_path):
         "device": 7,
         "organization": 3,
         "target": TARGET,
+        "identity": "none",
     }
 
 

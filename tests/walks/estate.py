@@ -3,6 +3,7 @@
 A new endpoint brings a new kind of identifier: the walks fail until `Estate.named` knows what it names.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,8 +25,17 @@ from onboarding.models import CodeGuessing, Device, RedirectProfile, ShortCode, 
 from operations import receiving, running
 from operations.models import Operation, Sheet
 from tests.activation.factories import make_code
-from tests.factories import ACTOR, make_device, make_key, make_mac, make_organization, make_profile, make_short_code
-from tests.factories import make_user
+from tests.factories import (
+    ACTOR,
+    make_device,
+    make_key,
+    make_mac,
+    make_organization,
+    make_profile,
+    make_short_code,
+    make_user,
+)
+from trust.models import Authority, RevocationList
 
 OURS = ("accounts", "activation", "events", "onboarding", "operations", "redirect", "signin", "trust")
 # A number that no row has, in every notation that identifiers have here.
@@ -116,7 +126,9 @@ def build(organization: Organization, mark: str) -> Estate:
     passkey = Authenticator.objects.create(user=person, type="webauthn", data={"name": mark, "credential": {}})
     sighting = Sighting.objects.create(mac=str(make_mac()), first_at=at, last_at=at, model=mark.upper())
     short = make_short_code(profile=profile, code=f"{10_000_000 + organization.pk}")
+    authority, revocations = operators_rows(mark)
     estate.rows = {
+        Authority: authority, RevocationList: revocations,
         Organization: organization, RedirectProfile: profile, Device: device, StateChange: device.changes.get(),
         User: person, Membership: person.memberships.get(), ApiKey: make_key(organization=organization, name=mark)[0],
         Mandate: mandate, WebhookEndpoint: webhook, WebhookDelivery: delivery, Event: event, Sheet: sheet,
@@ -126,14 +138,34 @@ def build(organization: Organization, mark: str) -> Estate:
     return estate
 
 
+def operators_rows(mark: str) -> tuple[Authority, RevocationList]:
+    """What is the operator's alone, and no organization's."""
+    at = timezone.now()
+    digest = hashlib.sha256(mark.encode()).hexdigest()
+    authority = Authority.objects.create(
+        name=f"{mark} root", certificate=b"x", fingerprint=digest, mark=digest, is_root=True, expires_at=at,
+        added_at=at, added_by=mark,
+    )  # fmt: skip
+    revocations = RevocationList.objects.create(
+        mark=digest, issuer=f"{mark} root", content=b"x", digest=digest, revoked=1, issued_at=at, added_at=at,
+        added_by=mark,
+    )  # fmt: skip
+    return authority, revocations
+
+
 def state_of(organization: Organization) -> dict[str, list[dict[str, Any]]]:
     """All rows of an organization, in every table that leads to it."""
     return {
-        model.__name__: list(model._default_manager.filter(**{path: organization.pk}).order_by("pk").values())
+        model.__name__: sorted(map(_plain, model._default_manager.filter(**{path: organization.pk}).values()), key=repr)
         for model in apps.get_models()
         if model._meta.app_label in OURS
         for path in _paths(model)
     }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """PostgreSQL gives octets as views, which are never equal."""
+    return {name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()}
 
 
 def _paths(model: type[Model], depth: int = 2) -> Iterator[str]:
