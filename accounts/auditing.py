@@ -45,8 +45,7 @@ def record(
         at=at,
         source=actor.source[:16],
         name=actor.name[:160],
-        # On its own things nobody acts through anybody.
-        through_id=actor.organization_id if actor.organization_id != organization_id else None,
+        through_id=actor.through(organization_id),
         address=actor.address[:45],
         request_id=actor.request_id[:64],
         action=action,

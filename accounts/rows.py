@@ -28,7 +28,7 @@ def read(kind: type[Row], values: Iterator[Any], *without: str) -> Row | None:
     if found[0] is None:
         return None
     shown = [
-        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value  # type: ignore[attr-defined]
+        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
         for field, value in zip(wanted, found, strict=True)
     ]
     return kind.from_db("default", [field.attname for field in wanted], shown)

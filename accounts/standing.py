@@ -118,13 +118,12 @@ def of(request: HttpRequest) -> Standing:
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Who did it, for history and audit; with the partner of somebody who works under mandates."""
+    """Who did it, for history and audit; with the partners through which they work on others' things."""
     address, request_id = getattr(request, "address", ""), getattr(request, "id", "")
-    partners = sorted({part.partner_id for part in of(request).entrusted})
+    person = of(request)
+    # Where they have a role of their own, they act for themselves.
+    through = {part.organization_id: part.partner_id for part in person.entrusted}
+    entrusted = sorted((provider, partner) for provider, partner in through.items() if provider not in person.roles)
     return Actor(
-        "admin",
-        request.user.get_username(),
-        organization_id=partners[0] if partners else None,
-        address=address,
-        request_id=request_id,
+        "admin", request.user.get_username(), address=address, request_id=request_id, entrusted=tuple(entrusted)
     )

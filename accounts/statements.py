@@ -44,14 +44,14 @@ class Statement(NamedTuple):
         return first + "".join(f"${place}{part}" for place, part in enumerate(rest, 1))
 
 
-def read(statement: Statement, values: Sequence[object]) -> list[tuple[Any, ...]]:
+def read(statement: Statement, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run it now; gives the rows."""
     with connection.cursor() as cursor:
         cursor.execute(_commands(cursor, [statement]), _adapted(values))
         return list(cursor.fetchall())
 
 
-def write(statement: Statement, values: Sequence[object]) -> None:
+def write(statement: Statement, values: Sequence[Any]) -> None:
     """Run it, at the end of the `together` that this is in, or now."""
     waiting = _waiting.get()
     if waiting is None:
@@ -70,7 +70,7 @@ def together() -> Iterator[None]:
     if connection.vendor != "postgresql" or _waiting.get() is not None:
         yield
         return
-    waiting: list[tuple[Statement, Sequence[object]]] = []
+    waiting: list[tuple[Statement, Sequence[Any]]] = []
     token = _waiting.set(waiting)
     try:
         yield
@@ -82,12 +82,12 @@ def together() -> Iterator[None]:
             cursor.execute(commands, [value for _, values in waiting for value in values])
 
 
-_waiting: ContextVar[list[tuple[Statement, Sequence[object]]] | None] = ContextVar("waiting", default=None)
+_waiting: ContextVar[list[tuple[Statement, Sequence[Any]]] | None] = ContextVar("waiting", default=None)
 # What each open connection knows; the driver's own connections, as Django opens new ones in their place.
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
-def _adapted(values: Sequence[object]) -> Sequence[object]:
+def _adapted(values: Sequence[Any]) -> Sequence[Any]:
     """The values as the driver takes them: SQLite's knows no times."""
     if connection.vendor == "postgresql":
         return values

@@ -16,7 +16,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUBJECTS = ("rebuild", "door", "handshakes", "memory", "apply", "latency", "activation", "api", "imports", "webhooks", "pages")
+SUBJECTS = (
+    "rebuild", "door", "handshakes", "certificates", "memory", "apply", "latency", "activation", "api", "imports",
+    "webhooks", "pages",
+)  # fmt: skip
 _LEAST_DEVICES = 5000
 
 
@@ -47,6 +50,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         adminpages,
         api,
         apply,
+        certificates,
         door,
         fleet,
         handshakes,
@@ -67,6 +71,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         "rebuild": lambda: rebuild.measure(phones),
         "door": lambda: door.measure(phones, door.database_of_peer()),
         "handshakes": lambda: handshakes.measure(phones),
+        "certificates": certificates.measure,
         "memory": lambda: memory.measure(phones),
         "latency": lambda: latency.measure(phones),
         "apply": lambda: apply.measure(phones),

@@ -1,4 +1,4 @@
-"""Queries with a full mutual TLS handshake each: the door behind the shipped nginx, and the same nginx answering itself.
+"""Queries with a full mutual TLS handshake each: the door behind the shipped nginx, and that nginx answering itself.
 
 Every query is a connection of its own, with client certificates of RSA 2048 as manufacturers put into phones, from
 OpenSSL's own `s_time`. Rates count what the client computes, too, on the same processors; processor time is the
@@ -56,7 +56,7 @@ class Handshakes:
         return answer.body
 
     def run(self, queries: list[tuple[Path, str]], seconds: int) -> None:
-        """One round: a client for each (certificate, query). Raises RuntimeError where one did not get what it should."""
+        """One round: a client for each (certificate, query). Raises RuntimeError where one got something else."""
         before, began = self._processor_seconds(), time.perf_counter()
         running = [
             subprocess.Popen(

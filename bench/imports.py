@@ -174,7 +174,7 @@ def _services(data: Path):
         (data / "broker" / folder).mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PORT": str(port), "API_REQUESTS_PER_MINUTE": "1000000"}
     worker = [
-        str(programs / "celery"), "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
+        str(programs / "celery"), "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "2",
         "--schedule", str(data / "beat"), "--loglevel", "ERROR",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip

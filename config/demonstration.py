@@ -107,7 +107,8 @@ def explain(first: FirstStart) -> str:
             "  boot a phone, then look at its page in the admin site:",
             f"    .venv/bin/python -m virtualphone boot --server {url} --mac {mac} --model {_MODEL} --serial {serial}",
             "  register a phone through the API:",
-            f"    curl -X PUT {url}/api/v1/devices/00562B000004/ -H 'Authorization: Bearer {first.demo_key}' \\",
+            # Double quotes: a key that came from the environment is shown as its variable.
+            f'    curl -X PUT {url}/api/v1/devices/00562B000004/ -H "Authorization: Bearer {first.demo_key}" \\',
             f'      -H \'Content-Type: application/json\' -d \'{{"model": "{_MODEL}", "profile": 1}}\'',
             "  type the short code on a phone that nobody registered:",
             f"    .venv/bin/python -m virtualphone activate '{_SHORT_CODE}' --server {url}"

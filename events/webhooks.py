@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import auditing, mandates
+from accounts import auditing
 from accounts.actors import Actor
 from accounts.models import Organization
 from accounts.seals import Seal
@@ -92,7 +92,7 @@ def create(
             )
         row = WebhookEndpoint.objects.create(
             organization=organization,
-            through_id=_through(actor, organization.pk),
+            through_id=actor.through(organization.pk),
             secret=seal.close(secret.encode()),
             created_at=at,
             created_by=actor.name[:160],
@@ -118,7 +118,7 @@ def change(*, actor: Actor, row: WebhookEndpoint, wishes: Wishes, rules: Rules, 
         held.queued_to = None
     if "url" in changes:
         # Another receiver has no part in the former one's failures, and who named it answers for it.
-        held.through_id = _through(actor, held.organization_id)
+        held.through_id = actor.through(held.organization_id)
         held.failures, held.failing_since, held.retry_at = 0, None, None
     held.save(update_fields=[*changes, "through", "queued_to", "failures", "failing_since", "retry_at"])
     _record(actor, held, "webhook.changed", at=at, before=before, after=changes)
@@ -162,7 +162,7 @@ def resume(*, actor: Actor, row: WebhookEndpoint, at: datetime) -> WebhookEndpoi
     held = _held(row)
     if held.paused_at is not None:
         reason = held.paused_reason
-        held.through_id = _through(actor, held.organization_id)
+        held.through_id = actor.through(held.organization_id)
         held.paused_at, held.paused_reason, held.notice_due_at = None, "", None
         held.failures, held.failing_since, held.retry_at = 0, None, None
         held.save(
@@ -299,14 +299,6 @@ def _held(row: WebhookEndpoint) -> WebhookEndpoint:
 def _require_running(row: WebhookEndpoint) -> None:
     if not row.enabled or row.paused_at is not None:
         raise WebhookNotRunning("The webhook is " + ("not enabled." if not row.enabled else "paused."))
-
-
-def _through(actor: Actor, organization_id: int) -> int | None:
-    """The partner that acts here under a mandate, if one does."""
-    if actor.organization_id is None:
-        return None
-    mandate = mandates.find(partner_id=actor.organization_id, provider_id=organization_id)
-    return mandate.partner_id if mandate is not None else None
 
 
 def _columns(wishes: Wishes, rules: Rules) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,8 +20,8 @@ from accounts.models import Organization
 from onboarding import bulkwrites, sightings
 from onboarding.bulkwrites import ChangeRow, DeviceWrite
 from onboarding.models import Device, UnsettledObservation
-from onboarding.observations import LATE, RELEASED, Clock, Observation, Observed, Standing, observe, plausible
-from onboarding.registration import Confirm
+from onboarding.observations import LATE, RELEASED, Belief, Clock, Observation, Observed, Standing, observe, plausible
+from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.states import CustomizationState, Event
 
 # Rounds against other writers of the same devices before the transaction is given up and its job tries again.
@@ -69,7 +70,7 @@ class _Known:
     id: int
     organization_id: int
     claimed_at: datetime
-    believes_hearsay: bool
+    belief: Belief
     revision: int
     seen: Standing
     standing: Standing
@@ -92,6 +93,8 @@ _COLUMNS = (
     "evidence_sequence",
     "resets",
     "resets_since",
+    "profile__identity",
+    "profile__accepts_expired_certificates",
 )
 _STATES = {state.value: state for state in CustomizationState}
 
@@ -104,7 +107,7 @@ def begin(
     Writes nothing: the rows are for the device that the caller writes (0 stands for its id). None where something has
     to settle first.
     """
-    known = _Known(0, organization_id, at, False, 0, standing, standing)
+    known = _Known(0, organization_id, at, Belief(), 0, standing, standing)
     for item in evidence:
         _judge(known, item._replace(observation=plausible(item.observation, at=at)), at=at)
     return None if known.unsettled else (known.standing, known.rows)
@@ -173,8 +176,19 @@ def _read(macs: Iterable[str]) -> dict[str, _Known]:
     for row in Device.objects.filter(mac__in=list(macs)).values_list(*_COLUMNS):
         clock = Clock(row[9], row[10], row[11]) if row[9] is not None else None
         standing = Standing(_STATES[row[6]], row[7], clock, row[8], row[12], row[13])
-        known[row[0]] = _Known(row[1], row[2], row[3], row[4] == "apply", row[5], standing, standing)
+        known[row[0]] = _Known(row[1], row[2], row[3], _belief(row[4], row[14], row[15]), row[5], standing, standing)
     return known
+
+
+@cache
+def _belief(unproven: str | None, identity: str | None, accepts_expired: bool | None) -> Belief:
+    """What the profile of a phone believes; without one, what a new profile does."""
+    return Belief(
+        hearsay=unproven == UnprovenEvidence.APPLY,
+        strangers=unproven != UnprovenEvidence.RECORD_ALL,
+        expired=bool(accepts_expired),
+        token=identity == IdentityDemand.REQUIRED,
+    )
 
 
 def _hold(device_ids: set[int]) -> set[int]:
@@ -192,7 +206,7 @@ def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
         told = observation if item.device_id is not None else observation._replace(evidence={})
         known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))
         return
-    observed: Observed = observe(known.standing, observation, at=at, believes_hearsay=known.believes_hearsay)
+    observed: Observed = observe(known.standing, observation, at=at, belief=known.belief)
     if observed.unsettled:
         known.unsettled.append(observation)
         return

@@ -36,8 +36,12 @@ class RedirectProfile(models.Model):
     unproven_evidence = models.CharField(
         max_length=10,
         default="record",
-        choices=[("record", "Record only"), ("apply", "Apply to the state")],
-        help_text="What reports without a token may do.",
+        choices=[
+            ("record_all", "Only record anything without a certificate"),
+            ("record", "Only record reports without a token"),
+            ("apply", "Let everything move the state"),
+        ],
+        help_text="What nothing proves to be the phone's own may do to its state.",
     )
     identity = models.CharField(
         max_length=10,
@@ -71,7 +75,8 @@ class RedirectProfile(models.Model):
                 condition=_one_of("confirm", ["callback", "beacon", "none"]), name="profile_confirm_known"
             ),
             models.CheckConstraint(
-                condition=_one_of("unproven_evidence", ["record", "apply"]), name="profile_unproven_evidence_known"
+                condition=_one_of("unproven_evidence", ["record_all", "record", "apply"]),
+                name="profile_unproven_evidence_known",
             ),
             models.CheckConstraint(
                 condition=_one_of("identity", ["required", "preferred", "none"]), name="profile_identity_known"

@@ -3,7 +3,7 @@
 An observation is, in this order:
 
     late       older than evidence that was already applied: recorded, moves nothing
-    unproven   hearsay (a report without a token) and the profile only records such: recorded, moves nothing
+    unproven   nothing proves that it is the phone's own, and the profile only records such: recorded, moves nothing
     unsettled  illegal now, but young enough that evidence before it may still be on its way: to be tried again
     illegal    illegal for good: recorded, moves nothing
     reset_limit  asks for one more inferred factory reset than a MAC may have in a day: recorded, moves nothing
@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from onboarding.states import INFERRED_RESETS_PER_DAY, SETTLING_TIME, CustomizationState, Event, after
+from trust.identity import Proof
 
 LATE, UNPROVEN, ILLEGAL, RESET_LIMIT = "late", "unproven", "illegal", "reset_limit"
 # The device that the evidence belongs to was released meanwhile; only the writer can know that.
@@ -51,6 +52,36 @@ class Observation(NamedTuple):
     source: str
     evidence: Mapping[str, object] = MappingProxyType({})
     hearsay: bool = False
+
+
+class Belief(NamedTuple):
+    """What a profile believes: hearsay (reports without a token); phones that showed no certificate at all; and what
+    else is as good as a certificate, expired ones or the token of an answer that only certified phones get."""
+
+    hearsay: bool = False
+    strangers: bool = True
+    expired: bool = False
+    token: bool = False
+
+
+def identity_of(source: str, evidence: Mapping[str, object]) -> Proof | None:
+    """What proves that evidence is the phone's own. None for what comes from somebody else. Pure."""
+    return Proof(str(evidence.get("identity", Proof.NONE))) if source in _OF_PHONES else None
+
+
+# A phone that types an activation code proves itself by the code.
+_OF_PHONES = {"door", "beacon", "report"}
+
+
+def is_believed(observation: Observation, belief: Belief) -> bool:
+    """Whether it may move the state of a phone whose profile believes so. Pure."""
+    if observation.hearsay and not belief.hearsay:
+        return False
+    if belief.strangers:
+        return True
+    identity = identity_of(observation.source, observation.evidence)
+    good = {None, Proof.CERTIFICATE, Proof.EXPIRED if belief.expired else None, Proof.TOKEN if belief.token else None}
+    return identity in good
 
 
 class Standing(NamedTuple):
@@ -95,14 +126,14 @@ def plausible(observation: Observation, *, at: datetime) -> Observation:
     return observation._replace(clock=observation.clock._replace(at=at))
 
 
-def observe(standing: Standing, observation: Observation, *, at: datetime, believes_hearsay: bool) -> Observed:
+def observe(standing: Standing, observation: Observation, *, at: datetime, belief: Belief) -> Observed:
     """Judge `observation` at the time `at`; the cases are in the module's docstring."""
     seen = standing
     if standing.last_seen is None or standing.last_seen < observation.clock.at:
         seen = standing._replace(last_seen=observation.clock.at)
     if standing.evidence is not None and observation.clock.before(standing.evidence):
         return _refused(seen, observation, LATE)
-    if observation.hearsay and not believes_hearsay:
+    if not is_believed(observation, belief):
         return _refused(seen, observation, UNPROVEN)
     step = after(standing.state, observation.event)
     if step is None:

@@ -16,8 +16,14 @@ class Confirm(StrEnum):
 
 
 class UnprovenEvidence(StrEnum):
-    """What a report without a token may do: be recorded only, or move the state too."""
+    """What nothing proves to be the phone's own may do.
 
+    RECORD_ALL  queries, too, are recorded only, unless the phone showed a certificate
+    RECORD      reports without a token are recorded only
+    APPLY       everything moves the state
+    """
+
+    RECORD_ALL = "record_all"
     RECORD = "record"
     APPLY = "apply"
 

@@ -134,7 +134,8 @@ def revert(*, actor: Actor, operation: Operation, at: datetime) -> Operation:
 @transaction.atomic
 def _begin(actor: Actor, operation: Operation, of: Sheet | Operation, *, at: datetime) -> Operation:
     operation.organization_id = of.organization_id
-    operation.source, operation.by, operation.through_id = actor.source, actor.name[:160], actor.organization_id
+    operation.source, operation.by = actor.source, actor.name[:160]
+    operation.through_id = actor.through(of.organization_id)
     operation.created_at = operation.served_at = at
     # Rows of a single part are compared as they are read.
     operation.has_met = operation.kind != "revert" and operation.total > receiving.ROWS_A_PART

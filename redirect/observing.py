@@ -175,11 +175,13 @@ def evidence_of(line: dict[str, Any], machine: str) -> list[_Shown]:
     mac = line["mac"].upper()
     if kind == "query":
         device_id, organization_id, outcome = line["device"], line["organization"], line["outcome"]
-        said = {name: line[name] for name in _SAID_OF_QUERY if line[name]} | _proven(line)
+        proven = _proven(line)
+        said = {name: line[name] for name in _SAID_OF_QUERY if line[name]} | proven
         if outcome == REDIRECTED:
             event, given = Event.ANSWERED, {"outcome": outcome, "target": line["target"]}
         else:
             event, given = Event.NOT_FOUND, {"outcome": outcome}
+        given |= {name: proven[name] for name in ("identity",) if name in proven}
         return [
             Evidence(mac, Observation(Event.ASKED, clock, DOOR, said), device_id, organization_id),
             Evidence(mac, Observation(event, clock, DOOR, given), device_id, organization_id),
@@ -219,8 +221,10 @@ def _of_short_code(line: dict[str, Any], machine: str) -> list[_Shown]:
     clock = Clock(datetime.fromisoformat(line["at"]), machine, line["seq"])
     # A text that is no MAC would stop the batch later.
     mac = str(MacAddress.parse(line["mac"]))
-    said = {name: line[name] for name in _SAID_OF_SHORT_CODE if line[name]} | _proven(line)
+    proven = _proven(line)
+    said = {name: line[name] for name in _SAID_OF_SHORT_CODE if line[name]} | proven
     given = {"outcome": line["outcome"], "target": line["target"]}
+    given |= {name: proven[name] for name in ("identity",) if name in proven}
     arrival = Arrival(
         mac=mac,
         model=line["model"] + "",

@@ -31,7 +31,7 @@ class _OperatorAdmin(scope.VerbAdmin):
         return 0
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = self.model._default_manager.all()
+        rows: QuerySet[Any] = self.model._default_manager.all()
         return rows if standing.of(request).is_operator else rows.none()
 
 
@@ -40,7 +40,9 @@ class _AuthorityForm(VerbForm):
         label="Certificate",
         max_length=2 * MAX_OCTETS,
         strip=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 12, "class": "mono", "spellcheck": "false"}),
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 12, "spellcheck": "false", "placeholder": "-----BEGIN CERTIFICATE-----"}
+        ),
         help_text="The manufacturer's root or intermediate certificate as PEM (BEGIN CERTIFICATE).",
     )
 
@@ -50,7 +52,7 @@ class _AuthorityForm(VerbForm):
         labels = {"allows_sha1": "SHA-1 allowed"}
         help_texts = {
             "name": "What people call it. Empty: the certificate's own name.",
-            "allows_sha1": "Old phones may be signed so. Such signatures can be forged at some cost; marked weak.",
+            "allows_sha1": "Old phones may be signed so. Such signatures can be forged at some cost; they count as weak.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,7 +66,7 @@ class AuthorityAdmin(_OperatorAdmin):
     form = _AuthorityForm
     ending, ended = "Remove", "removed"
     ending_means = "Phones below it prove nothing any more; profiles that require a certificate refuse them."
-    list_display = ("name", "kind", "expiry", "allows_sha1", "added_by")
+    list_display = ("name", "kind", "expiry", "sha1", "added_by")
     search_fields = ("name",)
     search_help_text = "Name"
     ordering = ("name",)
@@ -76,10 +78,10 @@ class AuthorityAdmin(_OperatorAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("name", "content", "allows_sha1")}),)
-        return ((None, {"fields": ("name", "kind", "fingerprint", "expiry", "allows_sha1", "added_at", "added_by")}),)
+        return ((None, {"fields": ("name", "kind", "sha256", "expiry", "sha1", "added_at", "added_by")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return () if obj is None else ("kind", "fingerprint", "expiry", "added_at", "added_by")
+        return () if obj is None else ("kind", "sha256", "expiry", "sha1", "added_at", "added_by")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
@@ -103,6 +105,15 @@ class AuthorityAdmin(_OperatorAdmin):
             "No authorities yet", "No certificate of a phone proves anything before its manufacturer's root is loaded."
         )
 
+    @admin.display(description="Fingerprint (SHA-256)")
+    def sha256(self, row: Authority) -> str:
+        # In groups, as certificates' viewers print it, and so that it breaks on a narrow screen.
+        return " ".join(row.fingerprint[start : start + 4] for start in range(0, len(row.fingerprint), 4))
+
+    @admin.display(description="SHA-1 allowed")
+    def sha1(self, row: Authority) -> str:
+        return "Yes, marked weak" if row.allows_sha1 else "No"
+
     @admin.display(description="Kind")
     def kind(self, row: Authority) -> str:
         return "Root" if row.is_root else "Intermediate"
@@ -113,11 +124,13 @@ class AuthorityAdmin(_OperatorAdmin):
 
 
 class _RevocationForm(VerbForm):
-    content = forms.CharField(
+    document = forms.CharField(
         label="List",
         max_length=2 * MAX_LIST_OCTETS,
         strip=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 12, "class": "mono", "spellcheck": "false"}),
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 12, "spellcheck": "false", "placeholder": "-----BEGIN X509 CRL-----"}
+        ),
         help_text="The authority's list as PEM (BEGIN X509 CRL). Larger ones: manage.py trust revoke FILE.",
     )
 
@@ -138,7 +151,7 @@ class RevocationListAdmin(_OperatorAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return ((None, {"fields": ("content",)}),)
+            return ((None, {"fields": ("document",)}),)
         return ((None, {"fields": ("issuer", "revoked", "issued_at", "renewal", "added_at", "added_by")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -151,7 +164,7 @@ class RevocationListAdmin(_OperatorAdmin):
 
     def apply(self, request: HttpRequest, cleaned: Mapping[str, Any], row: RevocationList | None) -> RevocationList:
         return authorities.load_revocations(
-            actor=standing.actor_of(request), content=cleaned["content"].encode(), at=timezone.now()
+            actor=standing.actor_of(request), content=cleaned["document"].encode(), at=timezone.now()
         )
 
     def empty(self, request: HttpRequest, query: str, filtered: bool) -> scope.Empty:

@@ -84,7 +84,7 @@ class ProfileForm(VerbForm):
         )  # fmt: skip
         labels = {
             "confirm": "Confirmation",
-            "unproven_evidence": "Reports without proof",
+            "unproven_evidence": "Evidence without proof",
             "identity": "Manufacturer certificate",
             "match_model": "Model must match",
             "accepts_expired_certificates": "Expired certificates count",

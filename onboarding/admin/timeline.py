@@ -12,8 +12,9 @@ from accounts.tenancy import Viewer
 from onboarding import history, registry
 from onboarding.admin import drawing
 from onboarding.models import Device, StateChange
-from onboarding.observations import ILLEGAL, LATE, RELEASED, RESET_LIMIT, UNPROVEN
+from onboarding.observations import ILLEGAL, LATE, RELEASED, RESET_LIMIT, UNPROVEN, identity_of
 from onboarding.states import Event
+from trust.identity import Proof
 
 # A page shows so many; the rest is in the history's list.
 MOST_ON_A_PAGE = 50
@@ -44,9 +45,15 @@ SOURCES: Mapping[str, str] = {
     "sighting": "seen before it was registered",
     "activation": "activation code",
 }
+PROOFS: Mapping[Proof, tuple[str, str]] = {
+    Proof.NONE: ("not proven", "Nothing proves that it was this phone: anybody can say its MAC."),
+    Proof.TOKEN: ("answered", "Whoever sent it had got our answer to this phone."),
+    Proof.EXPIRED: ("expired certificate", "The phone showed its manufacturer's certificate, which has expired."),
+    Proof.CERTIFICATE: ("proven", "The phone showed its manufacturer's certificate."),
+}
 REFUSALS: Mapping[str, str] = {
     LATE: "Arrived late: newer evidence had been counted already.",
-    UNPROVEN: "Nothing proves the sender, and the profile only records such reports.",
+    UNPROVEN: "Nothing proves the sender, and the profile only records such evidence.",
     ILLEGAL: "Cannot follow from the state that the phone was in.",
     RESET_LIMIT: "More inferred factory resets in a day than a phone can make.",
     RELEASED: "The device was released meanwhile.",
@@ -68,6 +75,11 @@ class Entry:
     dot: str
     inferred: bool
     refused: str
+    # What proves that the phone itself did it: a sentence; the same in a word or two; and whether that is nothing.
+    # Empty where it was no phone.
+    proof: str
+    proof_mark: str
+    unproven: bool
     evidence: tuple[tuple[str, str], ...]
 
 
@@ -90,6 +102,9 @@ def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
     """A history row as it is drawn; `keys` has the names of API keys by their prefixes."""
     evidence = {**row.evidence}
     by = str(evidence.pop("by", ""))
+    identity = None if row.inferred else identity_of(row.source, row.evidence)
+    evidence.pop("identity", None)
+    mark, proof = PROOFS[identity] if identity else ("", "")
     by = (keys or {}).get(by, by)
     own = row.event in (registry.CLAIMED, registry.CHANGED, registry.DISOWNED)
     dot = "own" if own else "refused" if row.refused else f"state-{row.after}" if row.after else "own"
@@ -105,6 +120,9 @@ def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
         dot=dot,
         inferred=row.inferred,
         refused=refusal(row.refused) if row.refused else "",
+        proof=proof,
+        proof_mark=mark,
+        unproven=identity is Proof.NONE,
         evidence=tuple((name, _printed(value)) for name, value in evidence.items()),
     )
 

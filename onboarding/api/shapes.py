@@ -6,7 +6,7 @@ Fields may be added, never renamed.
 from collections.abc import Iterable
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from onboarding import guessing, targethealth
@@ -15,10 +15,12 @@ from onboarding.api.fields import MAX_ID, Choice, Flag, Input, Number, PageQuery
 from onboarding.health import Health
 from onboarding.identifiers import MacAddress, ModelName, SerialNumber
 from onboarding.models import STATES, Device, RedirectProfile, ShortCode, StateChange, TargetCheck
+from onboarding.observations import identity_of
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.registry import MAX_LABEL_LENGTH
 from onboarding.shortcodes import MOST_DEVICES
 from onboarding.states import REPORTABLE_EVENTS, Event
+from trust.identity import Proof
 
 # In the order of the table of states, so that documents list them the same every time.
 CALLED_BACK = [event.value for event in Event if event in REPORTABLE_EVENTS]
@@ -95,6 +97,7 @@ _CHANGE = {
     "inferred": False,
     "refused": None,
     "source": "door",
+    "identity": "none",
     "evidence": {"model": "CP-8841-3PCC", "firmware": "11.3.7"},
 }
 
@@ -124,7 +127,8 @@ class ProfileInput(Input):
     unproven_evidence = Choice(
         list(map(str, UnprovenEvidence)),
         required=False,
-        help_text="What reports without a token may do. Default: record.",
+        help_text="What nothing proves to be the phone's own: `record_all`, only record all without a certificate; "
+        "`record`, only record reports without a token; `apply`, let everything move the state. Default: record.",
     )
     identity = Choice(
         list(map(str, IdentityDemand)),
@@ -261,7 +265,15 @@ class ChangeShown(serializers.Serializer[StateChange]):
     source = serializers.CharField(  # type: ignore[assignment]
         help_text="Who told: `door`, `report`, `callback`, `api`, `admin`, `sighting`, …"
     )
+    identity = serializers.SerializerMethodField(
+        help_text="What proves that the phone itself did it: `certificate`, `expired` (certificate), `token`, `none`; "
+        "null where it was no phone."
+    )
     evidence = serializers.DictField()
+
+    @extend_schema_field({"type": ["string", "null"], "enum": [*map(str, Proof), None]})
+    def get_identity(self, change: StateChange) -> str | None:
+        return None if change.inferred else identity_of(change.source, change.evidence)
 
     def get_refused(self, change: StateChange) -> str | None:
         return change.refused or None

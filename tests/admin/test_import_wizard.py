@@ -274,3 +274,14 @@ def test_who_is_limited_to_some_profiles_does_no_bulk_work(provider: Organizatio
     page = client.get(reverse(CHOSEN), {"kind": "release", "device": device.pk}, follow=True).content.decode()
     assert "None of these devices can be changed by you" in page
     assert provider.name not in client.get(reverse(IMPORT)).content.decode()
+
+
+@pytest.mark.parametrize(("names", "chosen"), [(("Head office",), True), (("Head office", "Branches"), False)])
+def test_the_only_profile_is_what_rows_without_one_get(
+    provider: Organization, staff: Client, names: tuple[str, ...], chosen: bool
+) -> None:
+    profiles = [make_profile(organization=provider, name=name) for name in names]
+
+    text = staff.get(upload(staff)).content.decode()
+
+    assert (f'<option value="{profiles[0].pk}" selected' in text) is chosen

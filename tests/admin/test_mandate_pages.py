@@ -5,7 +5,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts import mandates
-from accounts.models import AuditEntry, Mandate, Organization
+from accounts.models import AuditEntry, Mandate, Membership, Organization
 from onboarding.models import Device, RedirectProfile
 from tests.activation.factories import make_code
 from tests.admin.conftest import browser
@@ -128,6 +128,25 @@ def test_a_partners_people_see_and_change_what_the_scopes_say(
     assert device.label == "by Hal"
     entry = AuditEntry.objects.filter(organization=provider).latest("pk")
     assert (entry.name, entry.through) == ("hal", partner)
+
+
+def test_the_audit_names_the_partner_through_whom_somebody_acted_and_none_for_ones_own(
+    provider: Organization, partner: Organization, other: Organization
+) -> None:
+    second = make_organization(name="Cable Works", kind="partner")
+    give(provider, second)
+    give(make_organization(name="Delta Voice"), partner)
+    person = make_user(organization=partner, role="staff", username="hal")
+    for organization in (second, other):
+        Membership.objects.create(user=person, organization=organization, role="staff")
+    hal = browser(person)
+
+    for owner, through in ((provider, second), (other, None)):
+        device = make_device(profile=make_profile(organization=owner))
+        hal.post(page(device), {"model": "CP-8865-3PCC", "profile": device.profile_id, "label": "by Hal"})
+
+        entry = AuditEntry.objects.filter(organization=owner).latest("pk")
+        assert (entry.name, entry.through) == ("hal", through)
 
 
 def test_a_reader_of_the_partner_only_reads(provider: Organization, partner: Organization) -> None:

@@ -176,7 +176,7 @@ def test_the_history_names_the_key_that_changed_a_device(partner):
 
     assert (claimed["event"], claimed["source"], claimed["evidence"]["by"]) == ("claimed", "api", partner.row.prefix)
     assert (changed["event"], changed["evidence"]["after"]) == ("changed", {"label": "Hall"})
-    assert set(changed) == {"at", "event", "before", "after", "inferred", "refused", "source", "evidence"}
+    assert set(changed) == {"at", "event", "before", "after", "inferred", "refused", "source", "identity", "evidence"}
     assert changed["refused"] is None
 
 

@@ -9,6 +9,9 @@ from onboarding.answers import RULES
 from tests.factories import make_device, make_profile
 
 NOW = timezone.now()
+OWN_MAC = "00562B043615"
+OWN = {"certified_mac": OWN_MAC}
+EXPIRED = OWN | {"certificate_expired": "true"}
 
 
 def explain(partner, device, **said):
@@ -25,12 +28,16 @@ def explain(partner, device, **said):
         ("identity_missing", {"identity": "required"}, {}, {}),
         ("identity_mismatch", {"identity": "required"}, {}, {"certified_mac": "00562B0FFFFF"}),
         ("identity_mismatch", {"identity": "preferred"}, {}, {"certified_mac": "00562B0FFFFF"}),
+        ("identity_mismatch", {"identity": "required"}, {"mac": OWN_MAC}, OWN | {"certified_model": "CP-6841-3PCC"}),
+        ("identity_missing", {"identity": "required"}, {"mac": OWN_MAC}, EXPIRED),
         ("model_mismatch", {"match_model": True}, {}, {"model": "CP-6841-3PCC"}),
         ("model_mismatch", {"match_model": True}, {}, {}),
         ("serial_mismatch", {}, {"serial": "FCH2133E8B9"}, {"serial": "FCH2133E8B8"}),
         ("outside_window", {}, {"valid_from": NOW + timedelta(days=1)}, {}),
         ("outside_window", {}, {"valid_until": NOW - timedelta(days=1)}, {}),
         ("redirected", {}, {"serial": "FCH2133E8B9"}, {}),
+        ("redirected", {"identity": "required"}, {"mac": OWN_MAC}, OWN | {"certified_model": "CP-8841"}),
+        ("redirected", {"identity": "required", "accepts_expired_certificates": True}, {"mac": OWN_MAC}, EXPIRED),
         ("redirected", {"match_model": True}, {}, {"model": "cp-8841-3pcc", "firmware": "11.3.7"}),
         ("redirected", None, {"target": "https://own.example.net/"}, {}),
     ],

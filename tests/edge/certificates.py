@@ -45,7 +45,7 @@ def issue(
     hosts: tuple[str, ...] = (),
     padding: int = 0,
 ) -> Issued:
-    """A certificate by an authority, or by itself; valid from and until so many days from now. `padding`: octets more."""
+    """A certificate by an authority, or by itself; valid for these days from now; `padding` octets more."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     now = dt.datetime.now(dt.UTC)
     issuer, signer = (by.certificate.subject, by.key) if by else (subject, key)
@@ -73,8 +73,6 @@ def write(home: Path, certificate: x509.Certificate, key: Key) -> Issued:
     pem = home / f"{certificate.serial_number:x}.pem"
     pem.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return Issued(certificate, key, pem)

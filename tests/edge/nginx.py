@@ -1,4 +1,4 @@
-"""The real nginx with the configuration of `docker/nginx`, rendered as the containers do it: names replaced, no more."""
+"""The real nginx with the configuration of `docker/nginx`, rendered as containers do it: names replaced, no more."""
 
 import os
 import shutil

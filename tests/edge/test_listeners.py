@@ -1,4 +1,4 @@
-"""Which server answers where, and with which TLS: old protocols on the legacy listener alone, which leads to no page."""
+"""Which server answers where, with which TLS: old protocols on the legacy listener alone, which leads to no page."""
 
 import ssl
 from pathlib import Path
@@ -36,9 +36,7 @@ def test_present_protocols_are_spoken(edge: Edge, server: str, version: ssl.TLSV
 
 @pytest.mark.parametrize("version", [*_OLD, ssl.TLSVersion.TLSv1_2])
 @pytest.mark.parametrize("which", ["none", "good", "expired", "weak", "sha1"])
-def test_the_legacy_listener_takes_old_phones(
-    edge: Edge, phones: Phones, version: ssl.TLSVersion, which: str
-) -> None:
+def test_the_legacy_listener_takes_old_phones(edge: Edge, phones: Phones, version: ssl.TLSVersion, which: str) -> None:
     shown = {"none": None, "sha1": phones.sha1}.get(which) if which in {"none", "sha1"} else getattr(phones, which).pem
 
     answer = send(edge.ports["legacy"], get(_QUERY), shown, version=version, ciphers=client.OLD)

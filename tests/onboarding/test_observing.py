@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding.observations import Clock, Observation, Standing, observe, plausible
+from onboarding.observations import Belief, Clock, Observation, Standing, identity_of, is_believed, observe, plausible
 from onboarding.states import CustomizationState, Event
 from tests import strategies
 
 AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+BELIEF = Belief()
 MINUTE = timedelta(minutes=1)
 
 
@@ -23,8 +24,8 @@ def seen(event, *, at=AT, machine="", sequence=0, hearsay=False):
     return Observation(Event(event), Clock(at, machine, sequence), "door", hearsay=hearsay)
 
 
-def judged(present, observation, *, at=AT, believes_hearsay=False):
-    return observe(present, observation, at=at, believes_hearsay=believes_hearsay)
+def judged(present, observation, *, at=AT, belief=BELIEF):
+    return observe(present, observation, at=at, belief=belief)
 
 
 def rows(observed):
@@ -96,7 +97,7 @@ def test_hearsay_is_recorded_and_moves_nothing_unless_the_profile_believes_it():
     report = seen("dhcp_provisioned", hearsay=True)
 
     recorded = judged(standing("open"), report)
-    applied = judged(standing("open"), report, believes_hearsay=True)
+    applied = judged(standing("open"), report, belief=Belief(hearsay=True))
 
     assert rows(recorded) == [("dhcp_provisioned", "open", "open", False, "unproven")]
     assert (recorded.standing.state, recorded.standing.evidence) == ("open", None)
@@ -207,7 +208,7 @@ def test_records_always_tell_the_way_to_the_present_state(observations, believes
     present = standing("open")
     state = "open"
     for observation in observations:
-        observed = judged(present, observation, believes_hearsay=believes)
+        observed = judged(present, observation, belief=Belief(hearsay=believes))
         for event, before, after, inferred, refused in rows(observed):
             assert before == state
             assert after == before if refused else True
@@ -218,3 +219,45 @@ def test_records_always_tell_the_way_to_the_present_state(observations, believes
             assert observed.standing == present
         present = observed.standing
         assert present.state == state
+
+
+ONLY_CERTIFIED = Belief(strangers=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "identity", "belief", "believed"),
+    [
+        ("door", None, Belief(), True),
+        ("door", None, ONLY_CERTIFIED, False),
+        ("door", "certificate", ONLY_CERTIFIED, True),
+        ("door", "expired", ONLY_CERTIFIED, False),
+        ("door", "expired", Belief(strangers=False, expired=True), True),
+        ("beacon", "token", Belief(), True),
+        # Anybody who says the MAC gets an answer with a token, unless the profile asks for a certificate.
+        ("beacon", "token", ONLY_CERTIFIED, False),
+        ("beacon", "token", Belief(strangers=False, token=True), True),
+        ("report", "certificate", ONLY_CERTIFIED, True),
+        # No phones: the provider itself, and what a code proves.
+        ("callback", None, ONLY_CERTIFIED, True),
+        ("admin", None, ONLY_CERTIFIED, True),
+        ("activation", None, ONLY_CERTIFIED, True),
+    ],
+)
+def test_what_a_profile_believes(source, identity, belief, believed):
+    evidence = {"identity": identity} if identity else {}
+    observation = Observation(Event.ACQUIRED, Clock(AT), source, evidence)
+    assert is_believed(observation, belief) is believed
+
+
+def test_queries_of_strangers_are_written_down_and_move_nothing_where_only_certified_phones_are_believed():
+    present = standing("open")
+    observed = judged(present, seen("asked"), belief=ONLY_CERTIFIED)
+    assert [(row.refused, row.after) for row in observed.records] == [("unproven", present.state)]
+    assert observed.standing.state == present.state
+    assert observed.standing.last_seen == AT
+
+
+def test_whose_evidence_is_marked():
+    assert identity_of("door", {}) == "none"
+    assert identity_of("report", {"identity": "token"}) == "token"
+    assert identity_of("callback", {}) is None

@@ -140,6 +140,7 @@ def test_every_target_of_a_list_is_checked():
         targets.parse_list(["https://a.net/", "http://127.1:8000/"], own=OWN)
 
     assert caught.value.field == "targets"
+    assert caught.value.detail.startswith("Target 2: ")
     assert targets.parse_list([" https://a.net/ "], own=OWN) == [" https://a.net/ "]
 
 

@@ -67,6 +67,7 @@ def test_a_phone_that_uses_a_code_gets_its_profile(at_door, tmp_path):
         "event": "short_code", "code": WORKING, "mac": "00562BAAAAAA", "model": "CP-6841-3PCC",
         "serial": "FCH2133E8B9", "firmware": "", "from": "192.0.2.7", "outcome": "redirected",
         "organization": OWNER, "profile": doors.PLAIN, "target": TARGET,
+        "identity": "none",
     }  # fmt: skip
 
 

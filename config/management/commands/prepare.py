@@ -13,7 +13,9 @@ from config import demonstration
 class Command(BaseCommand):
     """Migrates, collects static files, and makes the first operator. May be run any number of times."""
 
-    help = "Bring the database to this version, collect static files, and create the operator `admin` if there is nobody."
+    help = (
+        "Bring the database to this version, collect static files, and create the operator `admin` if there is nobody."
+    )
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:

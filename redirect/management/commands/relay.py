@@ -9,7 +9,7 @@ from typing import Any
 
 import lmdb
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
 from redirect import changefeed, publishing
@@ -55,9 +55,9 @@ class Command(BaseCommand):
                 with publishing.sole_writer(settings.DOOR.directory):
                     self._work(stop, once=options["once"])
                     return
-            except publishing.RelayRuns:
+            except publishing.RelayRuns as error:
                 if options["once"]:
-                    raise
+                    raise CommandError(f"{error} It carries everything there is; nothing is left to do.") from error
                 stop.wait(_STANDBY_SECONDS)
 
     def _work(self, stop: _Stop, *, once: bool) -> None:
