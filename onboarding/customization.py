@@ -5,7 +5,7 @@ transaction. What the guard refuses lost a race: the evidence is judged again on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,7 +20,19 @@ from accounts.models import Organization
 from onboarding import bulkwrites, sightings
 from onboarding.bulkwrites import ChangeRow, DeviceWrite
 from onboarding.models import Device, UnsettledObservation
-from onboarding.observations import LATE, RELEASED, Belief, Clock, Observation, Observed, Standing, observe, plausible
+from onboarding.observations import (
+    LATE,
+    RELEASED,
+    Belief,
+    Clock,
+    Observation,
+    Observed,
+    Standing,
+    Told,
+    observe,
+    plausible,
+    tell,
+)
 from onboarding.registration import Confirm, IdentityDemand, UnprovenEvidence
 from onboarding.states import CustomizationState, Event
 
@@ -31,6 +43,8 @@ _ROUNDS = 10
 STALLED_AFTER_MINUTES = 30
 
 DOOR = "door"
+# In the evidence of a row: how many before it were counted only.
+LEFT_OUT = "left_out"
 # Tokens tell the second in which an answer was given.
 _TOKEN_RESOLUTION = timedelta(seconds=1)
 
@@ -93,6 +107,9 @@ _COLUMNS = (
     "evidence_sequence",
     "resets",
     "resets_since",
+    "told",
+    "untold",
+    "told_since",
     "profile__identity",
     "profile__accepts_expired_certificates",
 )
@@ -175,8 +192,8 @@ def _read(macs: Iterable[str]) -> dict[str, _Known]:
     known = {}
     for row in Device.objects.filter(mac__in=list(macs)).values_list(*_COLUMNS):
         clock = Clock(row[9], row[10], row[11]) if row[9] is not None else None
-        standing = Standing(_STATES[row[6]], row[7], clock, row[8], row[12], row[13])
-        known[row[0]] = _Known(row[1], row[2], row[3], _belief(row[4], row[14], row[15]), row[5], standing, standing)
+        standing = Standing(_STATES[row[6]], row[7], clock, row[8], *row[12:17])
+        known[row[0]] = _Known(row[1], row[2], row[3], _belief(row[4], row[17], row[18]), row[5], standing, standing)
     return known
 
 
@@ -204,14 +221,21 @@ def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
     if item.is_older_than(known.claimed_at):
         # What was said is nothing for the present owner's eyes, unless it was the present owner who said it.
         told = observation if item.device_id is not None else observation._replace(evidence={})
-        known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))
+        telling = tell(known.standing, observation, 1)
+        known.standing = telling.standing
+        if telling.written:
+            told = told._replace(evidence=_with_left_out(told, telling))
+            known.rows.append(_row(known, mac, told, known.standing.state, known.standing.state, LATE, at=at))
         return
     observed: Observed = observe(known.standing, observation, at=at, belief=known.belief)
     if observed.unsettled:
         known.unsettled.append(observation)
         return
-    known.standing = observed.standing
-    evidence = bulkwrites.json_text(observation.evidence)
+    telling = tell(observed.standing, observation, len(observed.records))
+    known.standing = telling.standing
+    if not telling.written:
+        return
+    evidence = bulkwrites.json_text(_with_left_out(observation, telling))
     clock_at, source = observation.clock.at, observation.source
     for record in observed.records:
         known.rows.append(
@@ -230,6 +254,11 @@ def _judge(known: _Known, item: Evidence, *, at: datetime) -> None:
                 "{}" if record.inferred else evidence,
             )
         )
+
+
+def _with_left_out(observation: Observation, telling: Told) -> Mapping[str, object]:
+    evidence = observation.evidence
+    return {**evidence, LEFT_OUT: telling.left_out} if telling.left_out else evidence
 
 
 def _row(
@@ -304,6 +333,9 @@ def _write(known: _Known, *, at: datetime) -> DeviceWrite:
         clock.sequence if clock else 0,
         standing.resets,
         standing.resets_since,
+        standing.told,
+        standing.untold,
+        standing.told_since,
         at,
     )
 

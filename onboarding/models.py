@@ -169,6 +169,10 @@ class Device(models.Model):
     evidence_sequence = models.BigIntegerField(default=0)
     resets = models.PositiveSmallIntegerField(default=0)
     resets_since = models.DateTimeField(null=True, blank=True)
+    # Rows of the history that tell of what the phone did within the running hour: `observations.tell`.
+    told = models.PositiveIntegerField(default=0, db_default=0)
+    untold = models.PositiveIntegerField(default=0, db_default=0)
+    told_since = models.DateTimeField(null=True, blank=True)
     revision = models.BigIntegerField(default=0, help_text="Counts the writes of the state: the guard of each.")
 
     objects = ProfileQuerySet.as_manager()

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
-from onboarding.states import INFERRED_RESETS_PER_DAY, SETTLING_TIME, CustomizationState, Event, after
+from onboarding.states import INFERRED_RESETS_PER_DAY, ROWS_AN_HOUR, SETTLING_TIME, CustomizationState, Event, after
 from trust.identity import Proof
 
 LATE, UNPROVEN, ILLEGAL, RESET_LIMIT = "late", "unproven", "illegal", "reset_limit"
@@ -25,6 +25,7 @@ LATE, UNPROVEN, ILLEGAL, RESET_LIMIT = "late", "unproven", "illegal", "reset_lim
 RELEASED = "released"
 
 _RESET_PERIOD = timedelta(days=1)
+_TELLING_PERIOD = timedelta(hours=1)
 
 # How far a witness's clock may run ahead of ours: what contract 4 allows call-backs.
 _MOST_AHEAD = timedelta(minutes=5)
@@ -93,6 +94,10 @@ class Standing(NamedTuple):
     last_seen: datetime | None = None
     resets: int = 0
     resets_since: datetime | None = None
+    # Rows of the running hour, written and left out: see `tell`.
+    told: int = 0
+    untold: int = 0
+    told_since: datetime | None = None
 
 
 class Record(NamedTuple):
@@ -114,6 +119,29 @@ class Observed(NamedTuple):
     @property
     def unsettled(self) -> bool:
         return not self.records
+
+
+class Told(NamedTuple):
+    """Whether the rows of an observation are written, and how many were left out before them."""
+
+    standing: Standing
+    written: bool = True
+    left_out: int = 0
+
+
+def tell(standing: Standing, observation: Observation, rows: int) -> Told:
+    """Count the rows of what a phone did: beyond ROWS_AN_HOUR they move the state, but are not written. Pure.
+
+    Whoever knows a MAC could fill its history otherwise. What was left out is told with the next row after that hour.
+    """
+    if observation.source not in _OF_PHONES:
+        return Told(standing)
+    at = observation.clock.at
+    if standing.told_since is None or at - standing.told_since >= _TELLING_PERIOD:
+        return Told(standing._replace(told=rows, untold=0, told_since=at), left_out=standing.untold)
+    if standing.told < ROWS_AN_HOUR:
+        return Told(standing._replace(told=standing.told + rows))
+    return Told(standing._replace(untold=standing.untold + rows), written=False)
 
 
 def plausible(observation: Observation, *, at: datetime) -> Observation:

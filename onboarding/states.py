@@ -61,6 +61,8 @@ REPORTABLE_EVENTS = frozenset(
 # Evidence can overtake the journal by this much: an illegal event younger than this is tried again.
 SETTLING_TIME = timedelta(minutes=10)
 
+# Anyone can ask with any MAC, so what is told of one is limited; a phone that boots every few minutes tells less.
+ROWS_AN_HOUR = 60
 # Anyone can ask with any MAC, so resets that are only inferred are limited for each MAC.
 INFERRED_RESETS_PER_DAY = 12
 

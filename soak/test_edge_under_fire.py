@@ -2,13 +2,15 @@
 
 import hashlib
 import http.client
+import multiprocessing
+import os
 import socket
 import ssl
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -81,12 +83,12 @@ def _connections(port: int, count: int, source: str) -> list[socket.socket]:
 @contextmanager
 def _idle(port: int) -> Iterator[None]:
     """Nothing is sent, not even a handshake; whoever is let go comes again at once."""
-    with _in_background(lambda stopped: _keep_open(port, stopped, 8_000)):
+    with _in_background(lambda stopped: _keep_open(port, stopped, 10_000)):
         time.sleep(5)
         yield
 
 
-def _keep_open(port: int, stopped: threading.Event, count: int) -> None:
+def _keep_open(port: int, stopped: Event, count: int) -> None:
     held = _connections(port, count, "127.0.1")
     while not stopped.wait(8):
         for connection in held:
@@ -104,7 +106,7 @@ def _slow_headers(port: int) -> Iterator[None]:
         yield
 
 
-def _drip(port: int, stopped: threading.Event, start: bytes, count: int) -> None:
+def _drip(port: int, stopped: Event, start: bytes, count: int) -> None:
     tls = client.context()
     held = []
     for connection in _connections(port, count, "127.0.2"):
@@ -129,7 +131,7 @@ def _huge_bodies(port: int) -> Iterator[None]:
         yield
 
 
-def _pour(port: int, stopped: threading.Event, announced: bool) -> None:
+def _pour(port: int, stopped: Event, announced: bool) -> None:
     head = client.get(
         f"{doors.REPORT}?id={_MAC}&event=acquired",
         f"Content-Length: {1 << 30}" if announced else "Transfer-Encoding: chunked", method="POST",
@@ -156,7 +158,7 @@ def _header_flood(port: int) -> Iterator[None]:
         yield
 
 
-def _flood(port: int, stopped: threading.Event) -> None:
+def _flood(port: int, stopped: Event) -> None:
     while not stopped.is_set():
         with (
             suppress(OSError, ssl.SSLError),
@@ -169,15 +171,24 @@ def _flood(port: int, stopped: threading.Event) -> None:
 
 
 @contextmanager
-def _in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    stopped = threading.Event()
-    thread = threading.Thread(target=work, args=(stopped,), daemon=True)
-    thread.start()
+def _in_background(work: Callable[[Event], None]) -> Iterator[None]:
+    """In a process of its own that gives way to all others: who attacks computes elsewhere."""
+    forking = multiprocessing.get_context("fork")
+    stopped = forking.Event()
+
+    def attack() -> None:
+        os.nice(19)
+        work(stopped)
+
+    process = forking.Process(target=attack, daemon=True)
+    process.start()
     try:
         yield
     finally:
         stopped.set()
-        thread.join(60)
+        process.join(30)
+        process.kill()
+        process.join()
 
 
 @pytest.mark.parametrize("attack", [_idle, _slow_headers, _huge_bodies, _header_flood])
@@ -188,8 +199,7 @@ def test_others_wait_at_most_twice_as_long(place: tuple[int, Path], attack: Call
     with attack(port):
         under_fire = _median_seconds(port, phone)
 
-    print(f"{attack.__name__}: {at_rest * 1000:.1f} ms at rest, {under_fire * 1000:.1f} ms under fire")
-    assert under_fire <= at_rest * _MOST + _SLACK_SECONDS
+    assert under_fire <= at_rest * _MOST + _SLACK_SECONDS, f"{at_rest * 1000:.1f} ms, now {under_fire * 1000:.1f} ms"
 
 
 def test_a_client_that_sends_nothing_is_let_go_after_ten_seconds(place: tuple[int, Path]) -> None:

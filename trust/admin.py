@@ -52,7 +52,7 @@ class _AuthorityForm(VerbForm):
         labels = {"allows_sha1": "SHA-1 allowed"}
         help_texts = {
             "name": "What people call it. Empty: the certificate's own name.",
-            "allows_sha1": "Old phones may be signed so. Such signatures can be forged at some cost; they count as weak.",
+            "allows_sha1": "Old phones may be signed so. These signatures can be forged; they count as weak.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import ApiKey
 from accounts.tenancy import Viewer
-from onboarding import history, registry
+from onboarding import customization, history, registry
 from onboarding.admin import drawing
 from onboarding.models import Device, StateChange
 from onboarding.observations import ILLEGAL, LATE, RELEASED, RESET_LIMIT, UNPROVEN, identity_of
@@ -80,6 +80,8 @@ class Entry:
     proof: str
     proof_mark: str
     unproven: bool
+    # How many rows before it were counted only, as they were too many for an hour.
+    left_out: int
     evidence: tuple[tuple[str, str], ...]
 
 
@@ -104,6 +106,7 @@ def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
     by = str(evidence.pop("by", ""))
     identity = None if row.inferred else identity_of(row.source, row.evidence)
     evidence.pop("identity", None)
+    left_out = int(evidence.pop(customization.LEFT_OUT, 0))
     mark, proof = PROOFS[identity] if identity else ("", "")
     by = (keys or {}).get(by, by)
     own = row.event in (registry.CLAIMED, registry.CHANGED, registry.DISOWNED)
@@ -123,6 +126,7 @@ def entry(row: StateChange, keys: Mapping[str, str] | None = None) -> Entry:
         proof=proof,
         proof_mark=mark,
         unproven=identity is Proof.NONE,
+        left_out=left_out,
         evidence=tuple((name, _printed(value)) for name, value in evidence.items()),
     )
 

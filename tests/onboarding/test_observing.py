@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding.observations import Belief, Clock, Observation, Standing, identity_of, is_believed, observe, plausible
-from onboarding.states import CustomizationState, Event
+from onboarding.observations import (
+    Belief,
+    Clock,
+    Observation,
+    Standing,
+    identity_of,
+    is_believed,
+    observe,
+    plausible,
+    tell,
+)
+from onboarding.states import ROWS_AN_HOUR, CustomizationState, Event
 from tests import strategies
 
 AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -261,3 +271,33 @@ def test_whose_evidence_is_marked():
     assert identity_of("door", {}) == "none"
     assert identity_of("report", {"identity": "token"}) == "token"
     assert identity_of("callback", {}) is None
+
+
+def test_what_one_phone_does_fills_no_history():
+    """A flood of one MAC is written down so far in an hour; the rest is counted, and told in the next."""
+    present, written, left_out = standing("custom_pending"), 0, []
+    for second in range(5000):
+        told = tell(present, seen("asked", at=AT + second * SECOND), 1)
+        present = told.standing
+        written += told.written
+        left_out.append(told.left_out)
+    # Two hours were begun.
+    assert written == 2 * ROWS_AN_HOUR
+    assert [number for number in left_out if number] == [3600 - ROWS_AN_HOUR]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 2)), max_size=200))
+def test_every_row_is_written_or_counted_once(steps):
+    present, at, shown = standing("open"), AT, {"written": 0, "left_out": 0}
+    for seconds, rows in steps:
+        at += seconds * SECOND
+        told = tell(present, seen("asked", at=at), rows)
+        present = told.standing
+        shown["written"] += rows if told.written else 0
+        shown["left_out"] += told.left_out
+    assert shown["written"] + shown["left_out"] + present.untold == sum(rows for _, rows in steps)
+
+
+def test_what_the_provider_says_is_always_written_down():
+    present = standing("open", told=ROWS_AN_HOUR, told_since=AT)
+    assert tell(present, Observation(Event.ACQUIRED, Clock(AT), "callback"), 1).written

@@ -110,6 +110,9 @@ def write_from(device, state):
         1,
         0,
         None,
+        0,
+        0,
+        None,
         AT + SECOND,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from onboarding import observations
 from onboarding import registry as registry_verbs
 from onboarding.models import Device, Sighting, StateChange
 from redirect import journal, observing, publishing
@@ -132,6 +133,13 @@ def test_unknown_phones_become_sightings(tmp_path):
     assert list(Sighting.objects.values_list("mac", "count", "model")) == [("00562B0A0001", 3, "CP-8841-3PCC")]
 
 
+@pytest.fixture
+def all_is_told(monkeypatch):
+    """One phone's rows are not limited, so that each line can be looked for."""
+    monkeypatch.setattr(observations, "ROWS_AN_HOUR", 10_000)
+
+
+@pytest.mark.usefixtures("all_is_told")
 def test_lines_of_several_processes_are_merged_by_their_sequence(tmp_path):
     device = factories.make_device(profile=factories.make_profile())
     logs = [Journal(tmp_path, "door1") for _ in range(4)]
@@ -146,6 +154,7 @@ def test_lines_of_several_processes_are_merged_by_their_sequence(tmp_path):
     assert sequence == [("asked", "pending", ""), ("answered", "custom_pending", "")] * 60
 
 
+@pytest.mark.usefixtures("all_is_told")
 def test_what_exceeds_one_round_still_goes_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "CHUNK_OCTETS", 2000)
     device = factories.make_device(profile=factories.make_profile())
@@ -419,3 +428,35 @@ def test_the_inbox_is_bounded(tmp_path, monkeypatch):
     assert collector.hand_in() == 1
     _apply()
     assert Sighting.objects.get().count == 5
+
+
+def test_a_flood_of_one_mac_moves_the_state_and_fills_no_history(tmp_path):
+    device = factories.make_device()
+    log = Journal(tmp_path, "door1")
+    for _ in range(200):
+        log.append(_query(device.mac, device))
+
+    JournalCollector(tmp_path, kept=KEPT).hand_in()
+    _apply()
+
+    device.refresh_from_db()
+    assert device.state == "custom_pending"
+    assert len(_history(device.mac)) == device.told == 60
+    assert device.untold == 400 - 60
+
+
+def test_where_only_certified_phones_are_believed_others_move_nothing(tmp_path):
+    device = factories.make_device(profile=factories.make_profile(unproven_evidence="record_all"))
+    log = Journal(tmp_path, "door1")
+    log.append(_query(device.mac, device))
+    log.append(_query(device.mac, device, identity="certificate"))
+
+    JournalCollector(tmp_path, kept=KEPT).hand_in()
+    _apply()
+
+    assert _history(device.mac) == [
+        ("asked", "open", "unproven"),
+        ("answered", "open", "unproven"),
+        ("asked", "pending", ""),
+        ("answered", "custom_pending", ""),
+    ]

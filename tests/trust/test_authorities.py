@@ -13,7 +13,7 @@ from accounts.models import AuditEntry
 from redirect import publishing
 from redirect.directory import Directory
 from tests.factories import make_device, make_profile
-from trust import authorities
+from trust import authorities, tasks
 from trust.authorities import AuthorityKnown, InvalidAuthority, InvalidRevocationList, UnknownAuthority
 from trust.certificates import UnreadableCertificate
 from trust.identity import Verdict
@@ -165,6 +165,7 @@ def test_what_expires_is_said_in_time():
     assert "Gone expired" in gone
     assert "Soon expires" in soon
     assert "Late is out of date" in stale
+    assert tasks.warn() == 3
 
 
 class TestCommand:

@@ -126,7 +126,7 @@ def _children() -> list[Child]:
         "config.wsgi:application",
     ]  # fmt: skip
     worker = [
-        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "2",
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
         "--queues", "celery", "--hostname", "worker@%h",
         "--schedule", str(settings.DATA_DIR / "beat"), "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
@@ -134,7 +134,7 @@ def _children() -> list[Child]:
     # Other people's servers take their time; nothing else waits for them.
     sender = [
         f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--pool", "threads",
-        "--concurrency", "2", "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
+        "--concurrency", "1", "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
     children = [
