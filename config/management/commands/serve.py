@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from config import demonstration
@@ -125,8 +125,10 @@ def _children() -> list[Child]:
         "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "error",
         "config.wsgi:application",
     ]  # fmt: skip
+    # Long bulk work, and what else is to be done beside it. SQLite has one writer at a time: they would only queue there.
+    jobs_at_once = "1" if connection.vendor == "sqlite" else "2"
     worker = [
-        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", "1",
+        f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", jobs_at_once,
         "--queues", "celery", "--hostname", "worker@%h",
         "--schedule", str(settings.DATA_DIR / "beat"), "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
@@ -134,7 +136,7 @@ def _children() -> list[Child]:
     # Other people's servers take their time; nothing else waits for them.
     sender = [
         f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--pool", "threads",
-        "--concurrency", "1", "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
+        "--concurrency", "2", "--queues", "outbound", "--hostname", "sender@%h", "--loglevel", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
     children = [
