@@ -36,9 +36,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     # What waits for other people's servers has a queue of its own, so that it may have a worker of its own: phones'
     # observations do not wait for it. A worker that is told nothing takes both.
-    task_queues=[
-        Queue(name, routing_key=name, queue_arguments=_QUEUE_ARGUMENTS) for name in ("celery", "outbound")
-    ],
+    task_queues=[Queue(name, routing_key=name, queue_arguments=_QUEUE_ARGUMENTS) for name in ("celery", "outbound")],
     task_routes={
         "events.tasks.deliver": {"queue": "outbound", "routing_key": "outbound"},
         "onboarding.tasks.check_targets": {"queue": "outbound", "routing_key": "outbound"},

@@ -34,7 +34,9 @@ class Server:
     """A PostgreSQL server in a directory of its own, on a free loopback port."""
 
     def __init__(self, *, options: tuple[str, ...] = _FAST) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="onboarding-pg-", dir="/tmp" if options == DURABLE else _fast_place()))
+        self._home = Path(
+            tempfile.mkdtemp(prefix="onboarding-pg-", dir="/tmp" if options == DURABLE else _fast_place())
+        )
         self._data = self._home / "data"
         self._options = options
         with socket.socket() as probe:

@@ -103,13 +103,14 @@ def complaints(home: Path) -> str:
 def running(home: Path, **options: object) -> Iterator[Edge]:
     """nginx on what `render(home, **options)` writes, for the length of the block."""
     ports = render(home, **options)  # type: ignore[arg-type]
+    listens = str(options.get("PHONES_LISTEN", ports["phones"])).rpartition(":")[2]
     log = home / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command(home), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
     edge = Edge(ports, home, process, log)
     try:
         until = time.monotonic() + _START_SECONDS
-        while not _listens(ports["phones"]):
+        while not _listens(int(listens)):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"nginx did not start: {edge.access_log()}")
             time.sleep(0.02)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge import client, nginx
+from tests.edge import client, nginx, upstream
 from tests.edge.client import get, send
 from tests.edge.conftest import Phones
 from tests.edge.nginx import Edge
@@ -109,3 +109,34 @@ def test_figures_for_the_operator_are_not_on_the_pages_server(edge: Edge) -> Non
     request = get("/metrics", host="partners.example.net")
 
     assert send(edge.ports["partners"], request, name="partners.example.net").status == 404
+
+
+def test_phones_and_pages_can_share_an_address(tmp_path: Path, server_certificate: tuple[Path, Path]) -> None:
+    """As the containers and the units have it: told apart by the name, phones without one among them."""
+    tmp_path.chmod(0o755)
+    shared = f"127.0.0.1:{nginx.free_port()}"
+    port = int(shared.rpartition(":")[2])
+    with (
+        upstream.echo() as address,
+        nginx.running(
+            tmp_path, upstreams={"door": address, "web": address}, certificate=server_certificate,
+            PHONES_LISTEN=shared, PARTNERS_LISTEN=shared,
+        ),
+    ):  # fmt: skip
+        page, query = get("/admin/", host="partners.example.net"), get(_QUERY, host="phones.example.net")
+        statuses = {
+            "page": send(port, page, name="partners.example.net").status,
+            "page asked of the phones' name": send(port, get("/admin/"), name="phones.example.net").status,
+            "query": send(port, query, name="phones.example.net").status,
+            "query without a name": send(port, get(_QUERY, host="webapps.example.org"), name="").status,
+            # No client certificate was asked for on this connection, so nothing is answered to it.
+            "query on the pages' connection": send(port, query, name="partners.example.net").status,
+        }
+
+    assert statuses == {
+        "page": 200,
+        "page asked of the phones' name": 404,
+        "query": 200,
+        "query without a name": 200,
+        "query on the pages' connection": 421,
+    }

@@ -125,7 +125,7 @@ def _children() -> list[Child]:
         "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "error",
         "config.wsgi:application",
     ]  # fmt: skip
-    # Long bulk work, and what else is to be done beside it. SQLite has one writer at a time: they would only queue there.
+    # Long bulk work, and what else is to be done beside it. SQLite has one writer at a time: they would only queue.
     jobs_at_once = "1" if connection.vendor == "sqlite" else "2"
     worker = [
         f"{here}/celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--concurrency", jobs_at_once,
