@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from wsgiref.headers import Headers
 
 from config import env, phones
+from onboarding.registration import IdentityDemand
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DOOR = phones.read()
@@ -197,6 +198,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "onboarding.api.schema.complete",
     ],
+    "ENUM_NAME_OVERRIDES": {"IdentityDemandEnum": [(str(demand), str(demand)) for demand in IdentityDemand]},
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

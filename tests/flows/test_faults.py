@@ -82,7 +82,8 @@ def _register(count: int) -> tuple[list[str], set[str]]:
 
 
 def test_processes_killed_at_random_lose_and_double_nothing(data_dir):
-    macs, known = _register(200)
+    # So many that none asks more often in an hour than is written down of one.
+    macs, known = _register(500)
     rng = random.Random(7)
     with running(data_dir, "relay", "worker", "door") as service:
         kills: Counter[str] = Counter()
