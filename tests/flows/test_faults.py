@@ -153,7 +153,7 @@ def test_the_door_answers_while_the_database_is_stopped(data_dir):
         }  # fmt: skip
         try:
             call_command("migrate", verbosity=0)
-            macs, known = _register(20)
+            macs, known = _register(60)
             with running(data_dir, "relay", "worker", "door", database_url=server.url()) as service:
                 with _Phones(service, macs, known=known, queries=300, threads=2) as before:
                     pass
